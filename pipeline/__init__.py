@@ -1,0 +1,1 @@
+"""The library: everything between source shards and output shards. Only `flow.py` imports ray."""

@@ -1,0 +1,35 @@
+"""What a gate is: it judges finished samples, kept or not, with a fixed reason and a score that is always written."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.op import Models
+from schemas.recipe import Spec
+from schemas.sample import Sample
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a gate says of one sample. `reason` is a fixed slug, None where it is kept; `scores` by name."""
+
+    kept: bool
+    reason: str | None
+    scores: dict[str, float]
+
+
+class Gate(Spec):
+    """One judge. Subclasses add a literal `kind` and their thresholds; see `pipeline/gates`."""
+
+    kind: str
+
+    @property
+    def model_name(self) -> str | None:
+        """The name under `models:` of the model that it uses."""
+        return getattr(self, "model", None)
+
+    @abstractmethod
+    def judge(self, sources: Sequence[Sample], samples: Sequence[Sample], models: Models) -> list[Verdict]:
+        """One verdict per sample; `sources` are what they were made from, in the same order."""

@@ -1,0 +1,63 @@
+"""What an op is: one augmentation, frozen and typed, in two halves.
+
+`draw` makes every random choice for one sample, as plain JSON; `apply` carries the draws out on a whole batch,
+deterministically. An op never imports another op, never uses global random state, and never touches what its `protect`
+or its mask forbids. A sample that it cannot carry becomes a `SampleError` in its place, never a guess.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol
+
+from numpy.random import Generator
+from pydantic import Field
+
+from schemas.errors import SampleError
+from schemas.recipe import Spec
+from schemas.sample import Sample
+
+Draw = dict[str, Any]
+"""Every random choice of one op on one sample: plain JSON. `strength` and `noise` mean the same in every op."""
+
+LabelContract = Literal["kept", "moved", "edited"]
+"""kept: geometry does not move. moved: a known map moves all labels alike. edited: instances come or go."""
+
+Outcome = Sample | SampleError
+
+
+class Model(Protocol):
+    """What an op or a gate loads once per actor."""
+
+    digest: str
+    """Of its content; part of every row it made."""
+    does: frozenset[str]
+    """The jobs it can do: "denoise", "upscale"."""
+
+
+Models = Mapping[str, Model]
+
+
+class Op(Spec):
+    """One augmentation. Subclasses add a literal `kind` and their fields; see `pipeline/ops`."""
+
+    kind: str
+    p: float = Field(1.0, ge=0, le=1, description="share of the copies that it is applied to")
+
+    labels: ClassVar[LabelContract]
+    needs: ClassVar[str | None] = None
+    """The job that its `model` must be able to do, or None for an op without a model."""
+
+    @property
+    def model_name(self) -> str | None:
+        """The name under `models:` of the model that it uses."""
+        return getattr(self, "model", None)
+
+    @abstractmethod
+    def draw(self, sample: Sample, rng: Generator) -> Draw:
+        """Every random choice for this sample. Raises SampleError where the op cannot be applied to it."""
+
+    @abstractmethod
+    def apply(self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models) -> list[Outcome]:
+        """The draws carried out: one outcome per sample, in order. Deterministic, sample by sample."""

@@ -1,0 +1,104 @@
+"""The recipe: a whole run as one YAML file.
+
+`Recipe` is generic over ops and gates, which live in `pipeline`; `pipeline.recipe` puts the two together and loads files.
+Relative paths are relative to the working directory, as MLflow's are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from schemas.index import SCHEMA_VERSION
+from schemas.members import IMAGE_SUFFIXES
+
+OpT = TypeVar("OpT", bound=BaseModel)
+GateT = TypeVar("GateT", bound=BaseModel)
+
+
+def _one_or_many(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
+"""A list of names; a single one may be written without brackets."""
+
+
+class Spec(BaseModel):
+    """Base of everything in a recipe: frozen, and unknown keys are an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(Spec):
+    """Where the samples are, and which member of a tar is what.
+
+    `shards`: paths or URLs; `{000..047}` counts, `*` matches. `classes` and `seg_classes` name the legal labels; without
+    them whatever stands in the data is accepted.
+    """
+
+    shards: Names
+    image: Names = IMAGE_SUFFIXES
+    labels: str | None = "json"
+    segmentation: str | None = None
+    classes: tuple[str, ...] | None = None
+    seg_classes: tuple[str, ...] | None = None
+
+
+class NativeModel(Spec):
+    """One of our own networks: a folder with `config.json` and `model.safetensors`."""
+
+    native: str
+
+
+class PoolSpec(Spec):
+    """What the actors that run the ops ask for: GPUs and CPUs each, and how many of them, `[min, max]`."""
+
+    gpus: float = Field(0, ge=0)
+    cpus: float = Field(1, gt=0)
+    pool: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (1, 2)
+    batch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+
+
+class Tracking(Spec):
+    """Where the run is tracked in MLflow; `uri: null` switches tracking off."""
+
+    uri: str | None = "sqlite:///mlflow.db"
+    experiment: str = "noiseloom"
+
+
+class Budget(Spec):
+    """The share of attempted samples that may fail before the run stops."""
+
+    failed: float = Field(0.01, ge=0, le=1)
+
+
+class Recipe(Spec, Generic[OpT, GateT]):
+    """A whole run. `digest()` covers what shapes the output: not the sink, the resources or the tracking."""
+
+    source: Source
+    sink: str = Field(min_length=1)
+    seed: int = Field(0, ge=0, lt=2**63)
+    copies: int = Field(1, ge=1, le=1000)
+    chunk_size: int = Field(64, ge=1, le=4096)
+    ops: tuple[OpT, ...] = Field(min_length=1)
+    gates: tuple[GateT, ...] = ()
+    models: dict[str, NativeModel] = Field(default_factory=dict)
+    resources: PoolSpec = Field(default_factory=PoolSpec)
+    tracking: Tracking = Field(default_factory=Tracking)
+    budget: Budget = Field(default_factory=Budget)
+
+    def digest(self, model_digests: dict[str, str]) -> str:
+        """16 hex digits over everything that shapes the output, models by their content."""
+        shape = self.model_dump(mode="json", exclude={"sink", "models", "resources", "tracking", "budget"})
+        shape["source"].pop("shards")
+        return digest_of({"recipe": shape, "models": model_digests, "schema": SCHEMA_VERSION})
+
+
+def digest_of(value: Any) -> str:
+    """16 hex digits of BLAKE2b over canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,92 @@
+"""One image with its labels, as every op and gate sees it.
+
+Boxes are xyxy, absolute pixels, half-open: a box that covers the whole image is (0, 0, width, height).
+Values, not mutation: use `dataclasses.replace`. Shapes are checked at construction and trusted after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+ByteArray = NDArray[np.uint8]
+
+IGNORE_ID = 255
+"""The class id of pixels that nobody labelled, in every class-id map."""
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """The objects of one image. `masks_nhw` is aligned with the image, one mask per box, or absent."""
+
+    boxes_n4: FloatArray
+    labels: tuple[str, ...]
+    masks_nhw: BoolArray | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.labels)
+        if self.boxes_n4.shape != (n, 4):
+            raise ValueError(f"boxes_n4 is {self.boxes_n4.shape}, expected ({n}, 4)")
+        if self.masks_nhw is not None and (self.masks_nhw.ndim != 3 or len(self.masks_nhw) != n):
+            raise ValueError(f"masks_nhw is {self.masks_nhw.shape}, expected ({n}, h, w)")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, keep: list[int]) -> Instances:
+        """The instances at these positions, in this order."""
+        masks = None if self.masks_nhw is None else self.masks_nhw[keep]
+        return Instances(self.boxes_n4[keep], tuple(self.labels[i] for i in keep), masks)
+
+
+NO_INSTANCES = Instances(np.zeros((0, 4)), ())
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a sample comes from. `content` is the hex digest of the source members' bytes."""
+
+    shard: str
+    key: str
+    content: str
+    copy: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One image with its labels. `instances` and `class_map_hw` are None where the dataset has none."""
+
+    key: str
+    image_hwc: ByteArray
+    instances: Instances | None
+    class_map_hw: ByteArray | None
+    lineage: Lineage = field(default_factory=lambda: Lineage("", "", ""))
+
+    def __post_init__(self) -> None:
+        if self.image_hwc.ndim != 3 or self.image_hwc.shape[2] != 3 or self.image_hwc.dtype != np.uint8:
+            raise ValueError(f"image_hwc is {self.image_hwc.shape} {self.image_hwc.dtype}, expected (h, w, 3) uint8")
+        hw = self.image_hwc.shape[:2]
+        if self.class_map_hw is not None and self.class_map_hw.shape != hw:
+            raise ValueError(f"class_map_hw is {self.class_map_hw.shape}, the image {hw}")
+        masks = self.instances.masks_nhw if self.instances is not None else None
+        if masks is not None and masks.shape[1:] != hw:
+            raise ValueError(f"masks_nhw is {masks.shape}, the image {hw}")
+
+    @property
+    def height(self) -> int:
+        """Rows of the image."""
+        return int(self.image_hwc.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns of the image."""
+        return int(self.image_hwc.shape[1])
+
+    @property
+    def objects(self) -> Instances:
+        """The instances, or none of them where the dataset has no boxes."""
+        return NO_INSTANCES if self.instances is None else self.instances
