@@ -1,0 +1,116 @@
+"""Our own models on disk: `config.json`, `model.safetensors` (fp16), and a model card.
+
+A denoiser predicts v for a noised image, given a label map. An upscaler predicts v for the noised *residual* between an
+image and its enlarged small version, given that enlarged version: what is missing is all it has to make up, so few steps
+are enough and the low frequencies stay true.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pipeline.diffusion.label_map import channels
+from pipeline.diffusion.network import NetConfig, PatchUNet
+from pipeline.diffusion.tone import Curve
+from schemas.errors import ModelError
+from schemas.recipe import NativeModel, Spec
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+
+
+class DenoiserConfig(Spec):
+    """What a denoiser is: its network, its schedule, and the classes of its label map in order."""
+
+    does: Literal["denoise"] = "denoise"
+    net: NetConfig
+    shift: float = Field(gt=0)
+    curve: Curve
+    classes: tuple[str, ...]
+    seg_classes: tuple[str, ...]
+
+    @property
+    def condition_channels(self) -> int:
+        """Of the label map."""
+        return channels(self.classes, self.seg_classes)
+
+
+class UpscalerConfig(Spec):
+    """What an upscaler is; `residual_deviation` is that of the residual, per factor, where the image's is 1."""
+
+    does: Literal["upscale"] = "upscale"
+    net: NetConfig
+    shift: float = Field(gt=0)
+    curve: Curve
+    residual_deviation: dict[Literal[2, 4], float]
+
+    @property
+    def condition_channels(self) -> int:
+        """Of the enlarged image."""
+        return 3
+
+
+NativeConfig = Annotated[DenoiserConfig | UpscalerConfig, Field(discriminator="does")]
+_CONFIG: TypeAdapter[DenoiserConfig | UpscalerConfig] = TypeAdapter(NativeConfig)
+
+
+def read_config(folder: Path) -> DenoiserConfig | UpscalerConfig:
+    """The configuration in a model folder. Raises ModelError with the file and the first thing wrong in it."""
+    path = folder / CONFIG_FILE
+    try:
+        return _CONFIG.validate_python(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file; a native model is a folder made by `noiseloom train`") from None
+    except (ValidationError, ValueError) as error:
+        raise ModelError(f"{path}: not a native model's configuration: {error}") from None
+
+
+def build(config: DenoiserConfig | UpscalerConfig) -> PatchUNet:
+    """The network of this configuration, freshly initialised from torch's global generator."""
+    return PatchUNet(config.net, 3, config.condition_channels)
+
+
+def save_native(folder: Path, config: DenoiserConfig | UpscalerConfig, weights: dict[str, Tensor]) -> None:
+    """Writes `config.json` and fp16 weights into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG_FILE).write_text(json.dumps(config.model_dump(mode="json"), indent=1) + "\n")
+    half = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in weights.items()}
+    save_file(half, folder / WEIGHTS_FILE)
+
+
+class NativeNet:
+    """A loaded native model, ready to predict v. `digest` is that of its files."""
+
+    def __init__(self, config: DenoiserConfig | UpscalerConfig, net: PatchUNet, digest: str, device: str) -> None:
+        self.config = config
+        self.digest = digest
+        self.does = frozenset({config.does})
+        self.device = torch.device(device)
+        self._net = net.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+    @torch.inference_mode()
+    def predict(self, x_bchw: Tensor, t_b: Tensor, condition_bchw: Tensor) -> Tensor:
+        """v, float32, (b, 3, h, w). bf16 arithmetic on a GPU, float32 on a CPU."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            return self._net(x_bchw, t_b, condition_bchw).float()
+
+
+def load_native(spec: NativeModel, digest: str, device: str) -> NativeNet:
+    """Loads a model folder. Raises ModelError where the weights do not fit the configuration."""
+    folder = Path(spec.native)
+    config = read_config(folder)
+    net = build(config)
+    try:
+        weights = load_file(folder / WEIGHTS_FILE)
+        net.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise ModelError(f"{folder / WEIGHTS_FILE}: weights do not fit {CONFIG_FILE}: {error}") from None
+    return NativeNet(config, net, digest, device)

@@ -1,0 +1,52 @@
+"""What a recipe's `models:` become: described cheaply before a run, loaded once per actor in it.
+
+`describe` reads files and imports no torch, so that a dry run stays fast and a mistake is found before anything starts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from schemas.errors import ModelError
+from schemas.recipe import NativeModel
+
+if TYPE_CHECKING:
+    from pipeline.op import Model
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known of a model without loading it."""
+
+    digest: str
+    does: frozenset[str]
+    classes: tuple[str, ...]
+    seg_classes: tuple[str, ...]
+
+
+def describe(spec: NativeModel) -> ModelCard:
+    """Digest and abilities of a model. Raises ModelError where the folder is not one."""
+    folder = Path(spec.native)
+    config_file, weights_file = folder / "config.json", folder / "model.safetensors"
+    for path in (config_file, weights_file):
+        if not path.is_file():
+            raise ModelError(f"{path.absolute()}: no such file; a native model is a folder made by `noiseloom train`")
+    try:
+        config = json.loads(config_file.read_bytes())
+        does, classes, seg = config["does"], config.get("classes", ()), config.get("seg_classes", ())
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise ModelError(f"{config_file}: not the configuration of a native model") from None
+    digest = hashlib.blake2b(config_file.read_bytes() + weights_file.read_bytes(), digest_size=8).hexdigest()
+    return ModelCard(digest, frozenset({str(does)}), tuple(classes), tuple(seg))
+
+
+def load_models(specs: Mapping[str, NativeModel], device: str) -> dict[str, Model]:
+    """Every model of a recipe, on this device."""
+    from pipeline.diffusion.native import load_native  # torch and diffusers take seconds to import
+
+    return {name: load_native(spec, describe(spec).digest, device) for name, spec in specs.items()}

@@ -1,0 +1,1 @@
+"""Training of the native models: crops, objectives, state. `jobs/train.py` runs it on Ray Train."""

@@ -1,0 +1,61 @@
+"""The configuration of `noiseloom train`, one YAML file per model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.diffusion.tone import Curve
+from schemas.recipe import Source, Spec, Tracking
+
+
+class NetSpec(Spec):
+    """The network; see `pipeline.diffusion.network.NetConfig`, which it becomes."""
+
+    patch: Literal[2, 4, 8] = 4
+    widths: tuple[int, ...] = (64, 96, 144)
+    blocks: int = Field(2, ge=1, le=4)
+
+    @property
+    def multiple(self) -> int:
+        """Crops must be multiples of this."""
+        return int(self.patch * 2 ** (len(self.widths) - 1))
+
+
+class TrainConfig(Spec):
+    """Data, network and optimisation of one model. Sizes in pixels; `steps` are optimiser steps over `batch` crops."""
+
+    data: Source
+    validation: Source | None = None
+    out: str
+    licence: str = Field(min_length=1, description="of the data, repeated in the model card")
+    seed: int = Field(0, ge=0)
+    net: NetSpec = NetSpec()
+    shift: float = Field(2.0, gt=0, le=16)
+    curve: Curve = "linear"
+    crop: int = Field(128, ge=16, le=1024)
+    flips: bool = Field(True, description="mirror and turn crops by quarter turns: only where up and down mean nothing")
+    label_dropout: float = Field(0.15, ge=0, le=1, description="denoiser: share of crops trained without labels")
+    batch: int = Field(16, ge=1, le=65536)
+    steps: int = Field(4000, ge=1)
+    lr: float = Field(5e-4, gt=0, le=0.1)
+    warmup: int = Field(200, ge=0)
+    ema: float = Field(0.999, ge=0, lt=1)
+    clip: float = Field(1.0, gt=0)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    checkpoint_every: int = Field(250, ge=1)
+    workers: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, description="CPU threads per worker")
+    gpus: float = Field(0, ge=0, description="per worker")
+    tracking: Tracking = Tracking(experiment="noiseloom-train")
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainConfig:
+        if self.crop % self.net.multiple:
+            raise ValueError(f"crop {self.crop} is not a multiple of {self.net.multiple} (patch · 2^(levels - 1))")
+        if self.batch % self.workers:
+            raise ValueError(f"batch {self.batch} does not divide among {self.workers} workers")
+        if self.data.classes is None:
+            raise ValueError("data.classes: name the box classes in order; they become the label map's channels")
+        return self
