@@ -1,0 +1,16 @@
+"""All ops. A new one is one file here and one name in `AnyOp`.
+
+The laws in tests/pipeline/ops/test_laws.py are tested over this union, so that they hold it, too.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from pipeline.ops.classic import Classic
+
+AnyOp = Annotated[Classic, Field(discriminator="kind")]
+
+__all__ = ["AnyOp", "Classic"]

@@ -1,0 +1,204 @@
+"""albumentations by name: checks and builds what a recipe's `classic` op asks for.
+
+The import takes a second or two, so it happens when the first `classic` op is read or run, never
+before.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import os
+import random
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Final
+
+from numpy.random import Generator, Philox
+from pydantic import JsonValue, ValidationError
+
+from schemas.sample import IGNORE_ID
+
+Arguments = dict[str, JsonValue]
+Named = dict[str, Arguments | None]
+"""One transform: `{name: arguments}`."""
+
+_GROUPS: Final = ("OneOf", "RandomOrder", "Sequential", "SomeOf")
+"""Transforms of transforms: their `transforms` are written like those of the op."""
+
+_NEEDS_IMAGES: Final = "it needs other images, which a recipe cannot give"
+_NO_BYTES: Final = "its result is not an image of bytes"
+_VOLUMES: Final = "it is made for volumes"
+_REFUSED: Final[Mapping[str, str]] = {
+    "FDA": _NEEDS_IMAGES,
+    "HistogramMatching": _NEEDS_IMAGES,
+    "PixelDistributionAdaptation": _NEEDS_IMAGES,
+    "TemplateTransform": _NEEDS_IMAGES,
+    "Mosaic": _NEEDS_IMAGES,
+    "OverlayElements": _NEEDS_IMAGES,
+    "TextImage": "it needs a font file and texts for every image",
+    "RandomCropNearBBox": "it needs a box of its own for every image",
+    "Lambda": "it runs Python functions, and nothing that is read is ever executed",
+    "FromFloat": _NO_BYTES,
+    "Normalize": _NO_BYTES,
+    "ToFloat": _NO_BYTES,
+    "ToTensorV2": _NO_BYTES,
+    "ToTensor3D": _NO_BYTES,
+    "CenterCrop3D": _VOLUMES,
+    "CoarseDropout3D": _VOLUMES,
+    "CubicSymmetry": _VOLUMES,
+    "Pad3D": _VOLUMES,
+    "PadIfNeeded3D": _VOLUMES,
+    "RandomCrop3D": _VOLUMES,
+    "FrequencyMasking": "it is made for spectrograms",
+    "TimeMasking": "it is made for spectrograms",
+    "TimeReverse": "it is made for spectrograms",
+}
+
+
+@dataclass(frozen=True)
+class Built:
+    """Transforms ready for one sample. `moves`: at least one may move the geometry."""
+
+    compose: Any
+    moves: bool
+    mask_value: int
+    """What stands for an instance in the masks: a value with which nothing is filled."""
+
+    def __call__(self, targets: dict[str, Any]) -> dict[str, Any]:
+        """The targets, transformed."""
+        result: dict[str, Any] = self.compose(**targets)
+        return result
+
+
+@functools.cache
+def _library() -> ModuleType:
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else the import asks a server for its version
+    import albumentations  # noqa: PLC0415  (heavy: only where a classic op is used)
+
+    return albumentations  # type: ignore[no-any-return]
+
+
+@functools.cache
+def refusals() -> tuple[type[Exception], ...]:
+    """What albumentations raises where a transform cannot be applied to an image."""
+    import cv2  # noqa: PLC0415  (heavy)
+
+    return ValueError, IndexError, ZeroDivisionError, cv2.error
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """Every name that a recipe may use, sorted."""
+    library = _library()
+    base = library.BasicTransform
+    abstract = ("BasicTransform", "DualTransform", "ImageOnlyTransform", "Transform3D")
+    found = [
+        name
+        for name, value in vars(library).items()
+        if isinstance(value, type) and issubclass(value, base) and name not in abstract
+    ]
+    return tuple(sorted({*found, *_GROUPS} - set(_REFUSED)))
+
+
+def check(named: Named) -> Named:
+    """The transform as it came. Raises ValueError with the place of what is wrong."""
+    _checked(named)
+    return named
+
+
+def build(transforms: Sequence[Named], min_visibility: float, seed: int) -> Built:
+    """New transforms that share one generator of this seed."""
+    library = _library()
+    nodes = [_node(named) for named in transforms]
+    leaves = [leaf for node in nodes for leaf in _leaves(node)]
+    moves = any(isinstance(leaf, library.DualTransform) for leaf in leaves)
+    boxes = library.BboxParams("pascal_voc", min_area=1, min_visibility=min_visibility, clip=True)
+    compose = library.Compose(nodes, bbox_params=boxes if moves else None)
+    compose.set_random_state(Generator(Philox(key=seed)), random.Random(seed))
+    filled = {getattr(leaf, "fill_mask", None) for leaf in leaves}
+    return Built(compose, moves, next(v for v in range(1, IGNORE_ID) if v not in filled))
+
+
+def _leaves(node: Any) -> Iterator[Any]:
+    if isinstance(node, _library().BasicTransform):
+        yield node
+    else:
+        for child in node.transforms:
+            yield from _leaves(child)
+
+
+def _checked(named: Named) -> None:
+    if len(named) != 1:
+        raise ValueError("one transform is written {Name: {argument: value}}")
+    ((name, arguments),) = named.items()
+    if name in _REFUSED:
+        raise ValueError(f"{name} cannot be used here: {_REFUSED[name]}")
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=3, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"albumentations 2.0.8 has no transform {name!r}{hint}")
+    arguments = arguments or {}
+    if name in _GROUPS:
+        _check_group(name, arguments)
+    fill = arguments.get("fill_mask", IGNORE_ID)
+    if fill is not None and not (isinstance(fill, int) and 0 <= fill <= IGNORE_ID):
+        raise ValueError(f"{name}.fill_mask is a class id from 0 to 255, not {fill!r}")
+    with warnings.catch_warnings():
+        # A group warns where it changes what was asked; a transform, of better ways to write it.
+        warnings.simplefilter("error" if name in _GROUPS else "ignore")
+        try:
+            _node(named)
+        except (ValueError, TypeError, ZeroDivisionError, UserWarning) as error:
+            raise ValueError(f"{name}: {_reason(error, name)}") from error
+
+
+def _check_group(name: str, arguments: Arguments) -> None:
+    children = arguments.get("transforms")
+    if not isinstance(children, list) or not children:
+        raise ValueError(f"{name} needs transforms: [{{Name: {{...}}}}, ...]")
+    for position, child in enumerate(children):
+        try:
+            _checked(_as_named(child))
+        except ValueError as error:
+            raise ValueError(f"{name}.transforms[{position}]: {error}") from error
+
+
+def _as_named(value: JsonValue) -> Named:
+    if not isinstance(value, dict):
+        raise ValueError("one transform is written {Name: {argument: value}}")
+    for arguments in value.values():
+        if arguments is not None and not isinstance(arguments, dict):
+            raise ValueError(f"the arguments of a transform are {{name: value}}, not {arguments!r}")
+    return value  # type: ignore[return-value]  # checked above
+
+
+def _reason(error: Exception, name: str) -> str:
+    cause = error.__cause__
+    if isinstance(cause, ValidationError):
+        return "; ".join(
+            ": ".join(filter(None, [".".join(map(str, fault["loc"])), fault["msg"]]))
+            for fault in cause.errors()
+        )
+    return f"{error} (legal: {', '.join(_argument_names(name))})"
+
+
+def _argument_names(name: str) -> list[str]:
+    parameters = inspect.signature(getattr(_library(), name).__init__).parameters
+    return [parameter for parameter in parameters if parameter not in ("self", "strict")]
+
+
+def _node(named: Named) -> Any:
+    ((name, arguments),) = named.items()
+    type_ = getattr(_library(), name)
+    given: dict[str, Any] = dict(arguments or {})
+    if name in _GROUPS:
+        given["transforms"] = [_node(_as_named(child)) for child in given["transforms"]]
+        return type_(**given)
+    fill = type_.InitSchema.model_fields.get("fill_mask")
+    if fill is not None and "Dropout" not in name and name != "XYMasking":
+        given.setdefault("fill_mask", IGNORE_ID)  # pixels from outside the image have no label
+    return type_(**given, strict=True)

@@ -1,0 +1,166 @@
+"""Classic: any transform of albumentations 2.0.8 by its class name, with its own arguments.
+
+    kind: classic
+    transforms:
+      - HorizontalFlip: {p: 0.5}
+      - OneOf: {transforms: [{Blur: {}}, {Sharpen: {}}], p: 0.2}
+
+Promises
+- Boxes, instance masks and class-id map move with the image. Masks and map by nearest neighbour,
+  boxes recomputed from the instance masks where there are any; an object that leaves the image, or
+  of which less than `min_visibility` is left, goes with its label and its mask. Class-id pixels
+  that come from outside the image are 255 (ignore), unless `fill_mask` says otherwise.
+- All transforms of one sample share one generator, made from the seed in its draw, and every sample
+  has its own transforms: no state travels from sample to sample. (`Compose(seed=...)` would give
+  each transform a generator of the same seed, so that two flips always happen together.)
+- A transform that leaves the geometry alone leaves the labels exactly as they are.
+
+Refuses, when the recipe is read: unknown names and arguments, and transforms that need what a
+recipe cannot give (other images, Python functions) or that do not return an image of bytes.
+`pipeline/ops/catalogue.py` builds and checks them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.random import Generator
+from pydantic import AfterValidator, Field, field_validator
+
+from pipeline.op import Draw, LabelContract, Models, Op, Outcome
+from pipeline.ops.catalogue import Built, Named, build, check, refusals
+from pipeline.seeds import noise_seed
+from schemas.errors import SampleError
+from schemas.sample import BoolArray, FloatArray, Instances, Sample
+
+_MOVED_PX = 0.005
+"""albumentations computes boxes in float32: a coordinate that differs by less has not moved."""
+
+
+class Classic(Op):
+    """Transforms without a model, applied one after the other."""
+
+    kind: Literal["classic"] = "classic"
+    transforms: tuple[Annotated[Named, AfterValidator(check)], ...]
+    min_visibility: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="share of a box that must stay in the image for its object to stay",
+    )
+
+    labels: ClassVar[LabelContract] = "moved"
+
+    @field_validator("transforms")
+    @classmethod
+    def _does_something(cls, transforms: tuple[Named, ...]) -> tuple[Named, ...]:
+        if not transforms:
+            raise ValueError("give at least one transform: {Name: {argument: value}}")
+        return transforms
+
+    def draw(self, sample: Sample, rng: Generator) -> Draw:
+        """One seed, from which albumentations makes all its choices."""
+        return {"seed": noise_seed(rng)}
+
+    def apply(
+        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models
+    ) -> list[Outcome]:
+        """Sample by sample: there is nothing to batch."""
+        return [self._outcome(*pair) for pair in zip(samples, draws, strict=True)]
+
+    def _outcome(self, sample: Sample, draw: Draw) -> Outcome:
+        chain = build(self.transforms, self.min_visibility, draw["seed"])
+        try:
+            result = chain(_targets(sample, chain))
+        except refusals() as error:
+            return SampleError("transform_failed", _one_line(error))
+        image_hwc = result["image"]
+        if image_hwc.dtype != np.uint8 or image_hwc.ndim != 3 or image_hwc.shape[2] != 3:
+            return SampleError("not_an_image", f"{image_hwc.shape} {image_hwc.dtype}")
+        if not chain.moves:
+            return replace(sample, image_hwc=image_hwc)
+        return _relabelled(sample, result, chain)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _targets(sample: Sample, chain: Built) -> dict[str, Any]:
+    """What albumentations is given. The fifth column of a box is the position of its instance."""
+    targets: dict[str, Any] = {"image": sample.image_hwc}
+    if not chain.moves:
+        return targets
+    objects = sample.objects
+    order_n1 = np.arange(len(objects), dtype=np.float64)[:, None]
+    targets["bboxes"] = np.hstack([objects.boxes_n4, order_n1])
+    if sample.class_map_hw is not None:
+        targets["mask"] = sample.class_map_hw
+    if objects.masks_nhw is not None and len(objects):
+        targets["masks"] = objects.masks_nhw * np.uint8(chain.mask_value)
+    return targets
+
+
+def _relabelled(sample: Sample, result: dict[str, Any], chain: Built) -> Outcome:
+    hw = result["image"].shape[:2]
+    class_map_hw = result.get("mask")
+    masks_nhw: BoolArray | None = None
+    if "masks" in result:
+        masks_nhw = np.asarray(result["masks"]) == chain.mask_value
+    for labels in (class_map_hw, None if masks_nhw is None else masks_nhw[0]):
+        if labels is not None and labels.shape != hw:
+            return SampleError("labels_left_behind", f"labels {labels.shape}, image {hw}")
+    instances = sample.instances
+    if instances is not None and len(instances):
+        instances = _moved(instances, result["bboxes"], masks_nhw, hw)
+    elif instances is not None and instances.masks_nhw is not None:
+        instances = replace(instances, masks_nhw=np.zeros((0, *hw), dtype=np.bool_))
+    return replace(
+        sample, image_hwc=result["image"], instances=instances, class_map_hw=class_map_hw
+    )
+
+
+def _moved(
+    before: Instances, boxes_m5: FloatArray, masks_nhw: BoolArray | None, hw: tuple[int, int]
+) -> Instances:
+    """The instances that are left. One that a reflecting border doubles comes several times."""
+    order = boxes_m5[:, 4].astype(int)
+    boxes_m4 = _settled(before.boxes_n4[order], boxes_m5[:, :4].astype(np.float64), hw)
+    if masks_nhw is None:
+        labels = tuple(before.labels[i] for i in order)
+        return Instances(boxes_m4, labels)
+    doubled = np.bincount(order, minlength=len(before)) > 1
+    boxes: list[FloatArray] = []
+    labels_: list[str] = []
+    masks: list[BoolArray] = []
+    for i, box in zip(order, boxes_m4, strict=True):
+        mask_hw = _within(masks_nhw[i], box) if doubled[i] else masks_nhw[i]
+        if mask_hw.any():
+            boxes.append(_tight(mask_hw))
+            labels_.append(before.labels[i])
+            masks.append(mask_hw)
+    stacked = np.stack(masks) if masks else np.zeros((0, *hw), dtype=np.bool_)
+    return Instances(np.array(boxes).reshape(-1, 4), tuple(labels_), stacked)
+
+
+def _settled(before_m4: FloatArray, after_m4: FloatArray, hw: tuple[int, int]) -> FloatArray:
+    """Boxes without the noise of float32, inside the image."""
+    rounded = np.where(np.abs(after_m4 - before_m4) < _MOVED_PX, before_m4, after_m4.round(3))
+    inside: FloatArray = np.clip(rounded, 0, [hw[1], hw[0], hw[1], hw[0]])
+    return inside
+
+
+def _within(mask_hw: BoolArray, box: FloatArray) -> BoolArray:
+    x0, y0 = np.floor(box[:2]).astype(int)
+    x1, y1 = np.ceil(box[2:]).astype(int)
+    cut: BoolArray = np.zeros_like(mask_hw)
+    cut[y0:y1, x0:x1] = mask_hw[y0:y1, x0:x1]
+    return cut
+
+
+def _tight(mask_hw: BoolArray) -> FloatArray:
+    rows, columns = np.flatnonzero(mask_hw.any(axis=1)), np.flatnonzero(mask_hw.any(axis=0))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
