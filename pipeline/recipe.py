@@ -1,0 +1,81 @@
+"""Recipe files: the contract of `schemas.recipe` put together with the ops and gates there are.
+
+`load_recipe` checks everything that the file alone can tell; `check_models` what the model folders
+tell. Both collect every mistake and say them on one screen, before anything starts. Neither imports
+torch or ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.config import read_document, report, validate
+from pipeline.gates import AnyGate
+from pipeline.models import describe
+from pipeline.ops import AnyOp
+from pipeline.problems import Place, Problem, listed, nearest, shown
+from schemas.errors import ModelError, RecipeError
+from schemas.recipe import Recipe
+
+FullRecipe = Recipe[AnyOp, AnyGate]
+"""A recipe with every op and gate that noiseloom has."""
+
+
+def load_recipe(path: str | Path) -> FullRecipe:
+    """The recipe in this file; RecipeError with all mistakes, their places and what is legal."""
+    document = read_document(path)
+    recipe = validate(document, FullRecipe)
+    problems = [*_unknown_models(recipe), *_impossible_pool(recipe)]
+    if problems:
+        raise RecipeError(report(document.name, problems, document.lines))
+    return recipe
+
+
+def check_models(recipe: FullRecipe) -> dict[str, str]:
+    """Name -> digest of every model; RecipeError where one is missing or cannot do its job."""
+    problems: list[Problem] = []
+    digests: dict[str, str] = {}
+    does: dict[str, frozenset[str]] = {}
+    for key, spec in recipe.models.items():
+        try:
+            card = describe(spec)
+        except ModelError as error:
+            problems.append(Problem(("models", key), str(error)))
+        else:
+            digests[key], does[key] = card.digest, card.does
+    for place, name, needs in _uses(recipe):
+        if name is not None and name in does and needs is not None and needs not in does[name]:
+            able = tuple(other for other in does if needs in does[other])
+            says = f"the model {shown(name)} cannot {needs}; it can {listed(does[name])}"
+            problems.append(Problem(place, says, (f"models here that can: {listed(able)}",)))
+    if problems:
+        raise RecipeError(report("models", problems))
+    return digests
+
+
+def _uses(recipe: FullRecipe) -> Iterator[tuple[Place, str | None, str | None]]:
+    """Every place that may name a model: the place, the name, and the job that it must do."""
+    for i, op in enumerate(recipe.ops):
+        yield ("ops", i, "model"), op.model_name, op.needs
+    for i, gate in enumerate(recipe.gates):
+        yield ("gates", i, "model"), gate.model_name, None
+
+
+def _unknown_models(recipe: FullRecipe) -> Iterator[Problem]:
+    names = list(recipe.models)
+    for place, name, needs in _uses(recipe):
+        if name is None and needs is not None:
+            yield Problem(place, f"is missing; it names a model that can {needs}")
+        elif name is not None and name not in recipe.models:
+            hints = (*nearest(name, names), f"names under models: {listed(names)}")
+            yield Problem(place, f"there is no model {shown(name)}", hints)
+
+
+def _impossible_pool(recipe: FullRecipe) -> Iterator[Problem]:
+    least, most = recipe.resources.pool
+    if least > most:
+        yield Problem(
+            ("resources", "pool"),
+            f"is [{least}, {most}]; the first is the least, the second the most",
+        )

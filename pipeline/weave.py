@@ -1,0 +1,241 @@
+"""The chain, without Ray: one chunk of encoded samples in, one row for every attempted copy out.
+
+The same function serves a run, a preview, a replay and the tests. It promises that a copy depends
+on nothing but the source sample, the recipe and the models: not on the chunk around it, the worker,
+or the number of threads. A sample that fails becomes a row with a slug; anything else that is
+raised ends the run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+from pipeline import metrics
+from pipeline.codec import decode, encode
+from pipeline.gate import Verdict
+from pipeline.op import Draw, Models, Op, Outcome
+from pipeline.recipe import FullRecipe
+from pipeline.seeds import rng_for
+from pipeline.source import EncodedSample
+from schemas.errors import SampleError
+from schemas.index import AppliedOp, IndexRow, Score
+from schemas.members import copy_key
+from schemas.recipe import Source, digest_of
+from schemas.sample import Sample
+
+CODEC_THREADS: Final = 2
+"""Threads that decode and encode: the codecs release the GIL, and two hide each other's waits."""
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a row says of the run that made it."""
+
+    run: str
+    recipe_digest: str
+    chunk_id: str
+
+
+@dataclass(frozen=True)
+class WovenCopy:
+    """One attempted copy: its row (no shard, no members yet), its members by suffix, its pixels.
+
+    `members` is empty unless it is kept; `sample` is None where it failed.
+    """
+
+    row: IndexRow
+    members: dict[str, bytes]
+    sample: Sample | None
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A copy under way: what it comes from, what it is now, and the ops that made it so."""
+
+    encoded: EncodedSample
+    copy: int
+    source: Outcome
+    now: Outcome
+    ops: tuple[AppliedOp, ...] = ()
+    moved: bool = False
+
+
+def weave_chunk(
+    encoded: Sequence[EncodedSample], recipe: FullRecipe, models: Models, context: RunContext
+) -> list[WovenCopy]:
+    """Every copy of every sample, in order; each op is applied to all that take it at once."""
+    with ThreadPoolExecutor(CODEC_THREADS) as threads:
+        sources = list(threads.map(partial(_decode, layout=recipe.source), encoded))
+        copies = [
+            _begin(item, source, copy)
+            for item, source in zip(encoded, sources, strict=True)
+            for copy in range(recipe.copies)
+        ]
+        for position, op in enumerate(recipe.ops):
+            copies = _apply(op, f"{op.kind}#{position}", copies, recipe.seed, models)
+        verdicts = _judge(copies, recipe, models)
+        finish = partial(_finish, recipe=recipe, context=context)
+        return list(threads.map(finish, copies, verdicts))
+
+
+def _decode(encoded: EncodedSample, layout: Source) -> Outcome:
+    try:
+        return decode(encoded, layout)
+    except SampleError as error:
+        return error
+
+
+def _begin(encoded: EncodedSample, source: Outcome, copy: int) -> _Copy:
+    if isinstance(source, Sample):
+        source = replace(source, lineage=replace(source.lineage, copy=copy))
+    return _Copy(encoded, copy, source, source)
+
+
+def _apply(op: Op, step: str, copies: list[_Copy], seed: int, models: Models) -> list[_Copy]:
+    """One op on the copies that take it; the others stay in their place as they are."""
+    out = list(copies)
+    taking: list[tuple[int, Sample, Draw]] = []
+    for i, copy in enumerate(copies):
+        if isinstance(copy.now, SampleError):
+            continue
+        drawn = _draw(op, step, copy.now, copy, seed)
+        if isinstance(drawn, SampleError):
+            out[i] = replace(copy, now=drawn)
+        elif drawn is not None:
+            taking.append((i, copy.now, drawn))
+    if not taking:
+        return out
+    places, samples, draws = zip(*taking, strict=True)
+    model = models[op.model_name].digest if op.model_name is not None else None
+    outcomes = op.apply(samples, draws, models)
+    for i, draw, outcome in zip(places, draws, outcomes, strict=True):
+        if isinstance(outcome, SampleError):
+            out[i] = replace(copies[i], now=_named(outcome, step))
+            continue
+        applied = AppliedOp(step, op.kind, model, _strength(draw), _text(draw))
+        moved = copies[i].moved or op.labels == "moved"
+        out[i] = replace(copies[i], now=outcome, ops=(*copies[i].ops, applied), moved=moved)
+    return out
+
+
+def _draw(op: Op, step: str, sample: Sample, copy: _Copy, seed: int) -> Draw | SampleError | None:
+    """The op's choices for this copy; None where it is not taken, which the first number says."""
+    rng = rng_for(seed, copy.encoded.key, copy.copy, step)
+    if rng.random() >= op.p:
+        return None
+    try:
+        draw: Draw = json.loads(_text(op.draw(sample, rng)))  # what a replay will read from the row
+    except SampleError as error:
+        return _named(error, step)
+    return draw
+
+
+def _text(draw: Draw) -> str:
+    return json.dumps(draw, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _strength(draw: Draw) -> float | None:
+    return float(draw["strength"]) if "strength" in draw else None
+
+
+def _named(error: SampleError, step: str) -> SampleError:
+    return SampleError(error.slug, f"{step}: {error.detail}" if error.detail else step)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """All gates together: the first reason to reject, by which gate, and every score."""
+
+    reason: str | None = None
+    gate: str | None = None
+    scores: tuple[Score, ...] = ()
+
+
+def _judge(copies: Sequence[_Copy], recipe: FullRecipe, models: Models) -> list[_Judged]:
+    """Every gate judges every finished sample: its score is written whatever the others say."""
+    judged = [_Judged()] * len(copies)
+    finished = [
+        (i, copy.source, copy.now)
+        for i, copy in enumerate(copies)
+        if isinstance(copy.source, Sample) and isinstance(copy.now, Sample)
+    ]
+    if not finished:
+        return judged
+    places, sources, samples = zip(*finished, strict=True)
+    for gate in recipe.gates:
+        for i, verdict in zip(places, gate.judge(sources, samples, models), strict=True):
+            judged[i] = _and(judged[i], gate.kind, verdict)
+    return judged
+
+
+def _and(before: _Judged, gate: str, verdict: Verdict) -> _Judged:
+    scores = tuple(Score(f"{gate}.{name}", score) for name, score in verdict.scores.items())
+    rejects = before.reason is None and not verdict.kept
+    return _Judged(
+        reason=(verdict.reason or gate) if rejects else before.reason,
+        gate=gate if rejects else before.gate,
+        scores=(*before.scores, *scores),
+    )
+
+
+def _finish(copy: _Copy, judged: _Judged, recipe: FullRecipe, context: RunContext) -> WovenCopy:
+    row = IndexRow(
+        sample_id=digest_of([copy.encoded.content, copy.copy, context.recipe_digest]),
+        status="failed",
+        reason=None,
+        detail=None,
+        source_shard=copy.encoded.shard,
+        source_key=copy.encoded.key,
+        source_hash=copy.encoded.content,
+        copy=copy.copy,
+        chunk=context.chunk_id,
+        shard=None,
+        key=None,
+        members=(),
+        width=None,
+        height=None,
+        boxes=(),
+        labels=(),
+        ops=copy.ops,
+        psnr=None,
+        ssim=None,
+        scores=judged.scores,
+        seed=recipe.seed,
+        run=context.run,
+        recipe=context.recipe_digest,
+    )
+    if isinstance(copy.now, SampleError):
+        return WovenCopy(
+            replace(row, reason=copy.now.slug, detail=copy.now.detail or None), {}, None
+        )
+    psnr, ssim = _likeness(copy)
+    row = replace(_described(row, copy.now), psnr=psnr, ssim=ssim)
+    if judged.reason is not None:
+        row = replace(row, status="rejected", reason=judged.reason, detail=judged.gate)
+        return WovenCopy(row, {}, copy.now)
+    row = replace(row, status="kept", key=copy_key(copy.encoded.key, copy.copy))
+    return WovenCopy(row, encode(copy.now, recipe.source), copy.now)
+
+
+def _described(row: IndexRow, sample: Sample) -> IndexRow:
+    objects = sample.objects
+    boxes = tuple(tuple(float(x) for x in box) for box in objects.boxes_n4)
+    return replace(
+        row, width=sample.width, height=sample.height, boxes=boxes, labels=objects.labels
+    )
+
+
+def _likeness(copy: _Copy) -> tuple[float | None, float | None]:
+    """PSNR and SSIM to the source; None where the geometry moved: pixels have no counterpart."""
+    source, now = copy.source, copy.now
+    if copy.moved or not isinstance(source, Sample) or not isinstance(now, Sample):
+        return None, None
+    if source.image_hwc.shape != now.image_hwc.shape:
+        return None, None
+    images = source.image_hwc, now.image_hwc
+    return metrics.psnr(*images), metrics.ssim(*images)
