@@ -1,6 +1,5 @@
 """Laws of the store, on a disk and in memory alike."""
 
-import os
 import pickle
 from pathlib import Path
 
@@ -83,7 +82,7 @@ def test_what_a_killed_writer_leaves_is_not_listed(tmp_path: Path) -> None:
     (tmp_path / "a.tar#123000001").write_bytes(b"half")
     Store(str(tmp_path)).create("b.tar", b"")
     assert Store(str(tmp_path)).list("") == ["b.tar"]
-    assert sorted(os.listdir(tmp_path)) == ["a.tar#123000001", "b.tar"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar#123000001", "b.tar"]
 
 
 def test_a_file_url_and_a_path_are_the_same_place(tmp_path: Path) -> None:
