@@ -17,7 +17,7 @@ Promises
 
 Refuses, when the recipe is read: unknown names and arguments, and transforms that need what a
 recipe cannot give (other images, Python functions) or that do not return an image of bytes.
-`pipeline/ops/catalogue.py` builds and checks them.
+`pipeline/transforms.py` builds and checks them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from numpy.random import Generator
 from pydantic import AfterValidator, Field, field_validator
 
 from pipeline.op import Draw, LabelContract, Models, Op, Outcome
-from pipeline.ops.catalogue import Built, Named, build, check, refusals
+from pipeline.transforms import Built, Named, build, check, refusals
 from pipeline.seeds import noise_seed
 from schemas.errors import SampleError
 from schemas.sample import BoolArray, FloatArray, Instances, Sample
@@ -127,6 +127,7 @@ def _moved(
     before: Instances, boxes_m5: FloatArray, masks_nhw: BoolArray | None, hw: tuple[int, int]
 ) -> Instances:
     """The instances that are left. One that a reflecting border doubles comes several times."""
+    boxes_m5 = boxes_m5.reshape(-1, 5) if boxes_m5.size else np.zeros((0, 5))  # (0, 4) where empty
     order = boxes_m5[:, 4].astype(int)
     boxes_m4 = _settled(before.boxes_n4[order], boxes_m5[:, :4].astype(np.float64), hw)
     if masks_nhw is None:

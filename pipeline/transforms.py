@@ -58,6 +58,9 @@ _REFUSED: Final[Mapping[str, str]] = {
     "TimeReverse": "it is made for spectrograms",
 }
 
+_ADVICE: Final = ("This augmenter is very slow", "ShiftScaleRotate is a special case")
+"""Warnings of albumentations that say how else it could be written, and change nothing."""
+
 
 @dataclass(frozen=True)
 class Built:
@@ -87,7 +90,9 @@ def refusals() -> tuple[type[Exception], ...]:
     """What albumentations raises where a transform cannot be applied to an image."""
     import cv2  # noqa: PLC0415  (heavy)
 
-    return ValueError, IndexError, ZeroDivisionError, cv2.error
+    from albumentations.augmentations.crops.transforms import CropSizeError  # noqa: PLC0415
+
+    return ValueError, ArithmeticError, IndexError, CropSizeError, cv2.error
 
 
 @functools.cache
@@ -142,18 +147,31 @@ def _checked(named: Named) -> None:
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"albumentations 2.0.8 has no transform {name!r}{hint}")
     arguments = arguments or {}
+    _check_names(name, arguments)
     if name in _GROUPS:
         _check_group(name, arguments)
     fill = arguments.get("fill_mask", IGNORE_ID)
     if fill is not None and not (isinstance(fill, int) and 0 <= fill <= IGNORE_ID):
         raise ValueError(f"{name}.fill_mask is a class id from 0 to 255, not {fill!r}")
     with warnings.catch_warnings():
-        # A group warns where it changes what was asked; a transform, of better ways to write it.
-        warnings.simplefilter("error" if name in _GROUPS else "ignore")
+        warnings.simplefilter("error")  # a warning says that something else is done than was asked
+        for advice in _ADVICE:
+            warnings.filterwarnings("ignore", advice)
         try:
             _node(named)
         except (ValueError, TypeError, ZeroDivisionError, UserWarning) as error:
-            raise ValueError(f"{name}: {_reason(error, name)}") from error
+            raise ValueError(f"{name}: {_reason(error)}") from error
+
+
+def _check_names(name: str, arguments: Arguments) -> None:
+    legal = _argument_names(name)
+    for argument in arguments:
+        if argument not in legal:
+            near = difflib.get_close_matches(argument, legal, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(
+                f"{name} has no argument {argument!r}{hint} (legal: {', '.join(legal)})"
+            )
 
 
 def _check_group(name: str, arguments: Arguments) -> None:
@@ -176,19 +194,21 @@ def _as_named(value: JsonValue) -> Named:
     return value  # type: ignore[return-value]  # checked above
 
 
-def _reason(error: Exception, name: str) -> str:
+def _reason(error: Exception) -> str:
+    if isinstance(error, ZeroDivisionError):
+        return "every transform in it has p: 0"
     cause = error.__cause__
-    if isinstance(cause, ValidationError):
-        return "; ".join(
-            ": ".join(filter(None, [".".join(map(str, fault["loc"])), fault["msg"]]))
-            for fault in cause.errors()
-        )
-    return f"{error} (legal: {', '.join(_argument_names(name))})"
+    if not isinstance(cause, ValidationError):
+        return str(error)
+    return "; ".join(
+        ": ".join(filter(None, [".".join(map(str, fault["loc"])), fault["msg"]]))
+        for fault in cause.errors()
+    )
 
 
 def _argument_names(name: str) -> list[str]:
     parameters = inspect.signature(getattr(_library(), name).__init__).parameters
-    return [parameter for parameter in parameters if parameter not in ("self", "strict")]
+    return [parameter for parameter in parameters if parameter != "self"]
 
 
 def _node(named: Named) -> Any:
@@ -201,4 +221,4 @@ def _node(named: Named) -> Any:
     fill = type_.InitSchema.model_fields.get("fill_mask")
     if fill is not None and "Dropout" not in name and name != "XYMasking":
         given.setdefault("fill_mask", IGNORE_ID)  # pixels from outside the image have no label
-    return type_(**given, strict=True)
+    return type_(**given)
