@@ -157,17 +157,21 @@ def _legal(schema: Schema, root: Schema) -> str:
         return " or ".join(branch for branch in branches if branch)
     if "const" in schema or "enum" in schema:
         return " or ".join(shown(word) for word in _words(schema, root))
-    plain = {"boolean": "true or false", "null": "null", "string": "text"}
     match schema.get("type"):
         case "integer" | "number":
             return _number(schema)
         case "array":
             return _list(schema, root)
-        case "object":
-            keys = schema.get("properties")
-            return f"a mapping with the keys {listed(keys)}" if keys else "a mapping"
-        case type_:
-            return plain.get(str(type_), "") + (", not empty" if schema.get("minLength") else "")
+    return _plain(schema)
+
+
+def _plain(schema: Schema) -> str:
+    if "discriminator" in schema:
+        return f"a mapping with a kind: {listed(schema['discriminator']['mapping'])}"
+    if "properties" in schema:
+        return f"a mapping with the keys {listed(schema['properties'])}"
+    names = {"object": "a mapping", "boolean": "true or false", "null": "null", "string": "text"}
+    return names.get(schema.get("type", ""), "") + (", not empty" if "minLength" in schema else "")
 
 
 def _number(schema: Schema) -> str:
@@ -188,5 +192,6 @@ def _list(schema: Schema, root: Schema) -> str:
         same = len(set(items)) == 1
         return f"a list of {len(items)}: " + (f"each {items[0]}" if same else "; ".join(items))
     item = _legal(_resolve(schema.get("items", {}), root, None), root)
-    least = f"{schema['minItems']} or more" if schema.get("minItems") else "any number"
+    count = schema.get("minItems", schema.get("minLength"))  # the latter behind a validator
+    least = f"{count} or more" if count else "any number"
     return f"a list of {least}" + (f", each {item}" if item else "")
