@@ -1,9 +1,9 @@
 """Ranged reads: as few requests as the bytes allow, and never one per member.
 
 `ForwardReader` serves a walk over headers: on a disk it reads a file once, front to back, and
-hashes it on the way; in an object store it fetches headers, and what lies between small members because
-that is cheaper than asking again. `read_members` fetches known members: one request for those that
-lie together.
+hashes it on the way; in an object store it fetches headers, and what lies between small members too
+because that is cheaper than asking again. `read_members` fetches known members: one request for
+those that lie together.
 """
 
 from __future__ import annotations
