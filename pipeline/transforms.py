@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from numpy.random import Generator, Philox
 from pydantic import JsonValue, ValidationError
@@ -58,16 +58,27 @@ _REFUSED: Final[Mapping[str, str]] = {
     "TimeReverse": "it is made for spectrograms",
 }
 
+_BOXES_LOST: Final = frozenset(
+    {"MaskDropout", "Morphological", "PiecewiseAffine", "ThinPlateSpline"}
+)
+"""Their boxes are wrong or an error (painted rectangles, 2.0.8): each box travels as a mask."""
+
+_EXACT_NEAREST: Final = 6
+"""cv2.INTER_NEAREST_EXACT; cv2.INTER_NEAREST shifts masks by up to half a pixel when it resizes."""
+
 _ADVICE: Final = ("This augmenter is very slow", "ShiftScaleRotate is a special case")
 """Warnings of albumentations that say how else it could be written, and change nothing."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """Transforms ready for one sample. `moves`: at least one may move the geometry."""
+    """Transforms ready for one sample."""
 
     compose: Any
     moves: bool
+    """At least one may move the geometry."""
+    boxes_as_masks: bool
+    """At least one cannot move boxes."""
     mask_value: int
     """What stands for an instance in the masks: a value with which nothing is filled."""
 
@@ -80,7 +91,7 @@ class Built:
 @functools.cache
 def _library() -> ModuleType:
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else the import asks a server for its version
-    import albumentations  # noqa: PLC0415  (heavy: only where a classic op is used)
+    import albumentations
 
     return albumentations  # type: ignore[no-any-return]
 
@@ -88,9 +99,8 @@ def _library() -> ModuleType:
 @functools.cache
 def refusals() -> tuple[type[Exception], ...]:
     """What albumentations raises where a transform cannot be applied to an image."""
-    import cv2  # noqa: PLC0415  (heavy)
-
-    from albumentations.augmentations.crops.transforms import CropSizeError  # noqa: PLC0415
+    import cv2
+    from albumentations.augmentations.crops.transforms import CropSizeError
 
     return ValueError, ArithmeticError, IndexError, CropSizeError, cv2.error
 
@@ -121,11 +131,13 @@ def build(transforms: Sequence[Named], min_visibility: float, seed: int) -> Buil
     nodes = [_node(named) for named in transforms]
     leaves = [leaf for node in nodes for leaf in _leaves(node)]
     moves = any(isinstance(leaf, library.DualTransform) for leaf in leaves)
+    as_masks = any(type(leaf).__name__ in _BOXES_LOST for leaf in leaves)
     boxes = library.BboxParams("pascal_voc", min_area=1, min_visibility=min_visibility, clip=True)
-    compose = library.Compose(nodes, bbox_params=boxes if moves else None)
+    compose = library.Compose(nodes, bbox_params=boxes if moves and not as_masks else None)
     compose.set_random_state(Generator(Philox(key=seed)), random.Random(seed))
     filled = {getattr(leaf, "fill_mask", None) for leaf in leaves}
-    return Built(compose, moves, next(v for v in range(1, IGNORE_ID) if v not in filled))
+    mask_value = next(value for value in range(1, IGNORE_ID) if value not in filled)
+    return Built(compose, moves, as_masks, mask_value)
 
 
 def _leaves(node: Any) -> Iterator[Any]:
@@ -150,9 +162,7 @@ def _checked(named: Named) -> None:
     _check_names(name, arguments)
     if name in _GROUPS:
         _check_group(name, arguments)
-    fill = arguments.get("fill_mask", IGNORE_ID)
-    if fill is not None and not (isinstance(fill, int) and 0 <= fill <= IGNORE_ID):
-        raise ValueError(f"{name}.fill_mask is a class id from 0 to 255, not {fill!r}")
+    _check_masks(name, arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a warning says that something else is done than was asked
         for advice in _ADVICE:
@@ -172,6 +182,16 @@ def _check_names(name: str, arguments: Arguments) -> None:
             raise ValueError(
                 f"{name} has no argument {argument!r}{hint} (legal: {', '.join(legal)})"
             )
+
+
+def _check_masks(name: str, arguments: Arguments) -> None:
+    fill = arguments.get("fill_mask")
+    if fill is not None and not (isinstance(fill, int) and 0 <= fill <= IGNORE_ID):
+        raise ValueError(f"{name}.fill_mask is a class id from 0 to 255, not {fill!r}")
+    if arguments.get("mask_interpolation", 0) not in (0, _EXACT_NEAREST):
+        raise ValueError(
+            f"{name}.mask_interpolation is 0 or 6: class ids have no values in between"
+        )
 
 
 def _check_group(name: str, arguments: Arguments) -> None:
@@ -218,7 +238,10 @@ def _node(named: Named) -> Any:
     if name in _GROUPS:
         given["transforms"] = [_node(_as_named(child)) for child in given["transforms"]]
         return type_(**given)
-    fill = type_.InitSchema.model_fields.get("fill_mask")
-    if fill is not None and "Dropout" not in name and name != "XYMasking":
+    fields = type_.InitSchema.model_fields
+    if "fill_mask" in fields and "Dropout" not in name and name != "XYMasking":
         given.setdefault("fill_mask", IGNORE_ID)  # pixels from outside the image have no label
+    nearest = fields.get("mask_interpolation")
+    if nearest is not None and _EXACT_NEAREST in get_args(nearest.annotation):
+        given.setdefault("mask_interpolation", _EXACT_NEAREST)
     return type_(**given)

@@ -31,8 +31,8 @@ from numpy.random import Generator
 from pydantic import AfterValidator, Field, field_validator
 
 from pipeline.op import Draw, LabelContract, Models, Op, Outcome
-from pipeline.transforms import Built, Named, build, check, refusals
 from pipeline.seeds import noise_seed
+from pipeline.transforms import Built, Named, build, check, refusals
 from schemas.errors import SampleError
 from schemas.sample import BoolArray, FloatArray, Instances, Sample
 
@@ -94,14 +94,27 @@ def _targets(sample: Sample, chain: Built) -> dict[str, Any]:
     targets: dict[str, Any] = {"image": sample.image_hwc}
     if not chain.moves:
         return targets
-    objects = sample.objects
-    order_n1 = np.arange(len(objects), dtype=np.float64)[:, None]
-    targets["bboxes"] = np.hstack([objects.boxes_n4, order_n1])
     if sample.class_map_hw is not None:
         targets["mask"] = sample.class_map_hw
-    if objects.masks_nhw is not None and len(objects):
-        targets["masks"] = objects.masks_nhw * np.uint8(chain.mask_value)
+    objects = sample.objects
+    masks_nhw = objects.masks_nhw
+    if chain.boxes_as_masks:
+        masks_nhw = _box_masks(sample) if masks_nhw is None else masks_nhw
+    else:
+        order_n1 = np.arange(len(objects), dtype=np.float64)[:, None]
+        targets["bboxes"] = np.hstack([objects.boxes_n4, order_n1])
+    if masks_nhw is not None and len(objects):
+        targets["masks"] = masks_nhw * np.uint8(chain.mask_value)
     return targets
+
+
+def _box_masks(sample: Sample) -> BoolArray:
+    boxes_n4 = sample.objects.boxes_n4
+    masks_nhw = np.zeros((len(boxes_n4), sample.height, sample.width), dtype=np.bool_)
+    for mask_hw, box in zip(masks_nhw, boxes_n4, strict=True):
+        x0, y0, x1, y1 = _whole(box)
+        mask_hw[y0:y1, x0:x1] = True
+    return masks_nhw
 
 
 def _relabelled(sample: Sample, result: dict[str, Any], chain: Built) -> Outcome:
@@ -115,7 +128,7 @@ def _relabelled(sample: Sample, result: dict[str, Any], chain: Built) -> Outcome
             return SampleError("labels_left_behind", f"labels {labels.shape}, image {hw}")
     instances = sample.instances
     if instances is not None and len(instances):
-        instances = _moved(instances, result["bboxes"], masks_nhw, hw)
+        instances = _moved(instances, _boxes(result, chain, masks_nhw), masks_nhw, hw)
     elif instances is not None and instances.masks_nhw is not None:
         instances = replace(instances, masks_nhw=np.zeros((0, *hw), dtype=np.bool_))
     return replace(
@@ -123,14 +136,23 @@ def _relabelled(sample: Sample, result: dict[str, Any], chain: Built) -> Outcome
     )
 
 
+def _boxes(result: dict[str, Any], chain: Built, masks_nhw: BoolArray | None) -> FloatArray:
+    """The boxes that are left, with the position that each had before."""
+    if not chain.boxes_as_masks:
+        boxes_m5: FloatArray = result["bboxes"].astype(np.float64)
+        return boxes_m5.reshape(-1, 5) if boxes_m5.size else np.zeros((0, 5))  # (0, 4) if empty
+    assert masks_nhw is not None
+    left = [i for i, mask_hw in enumerate(masks_nhw) if mask_hw.any()]
+    return np.array([[*_tight(masks_nhw[i]), i] for i in left]).reshape(-1, 5)
+
+
 def _moved(
     before: Instances, boxes_m5: FloatArray, masks_nhw: BoolArray | None, hw: tuple[int, int]
 ) -> Instances:
     """The instances that are left. One that a reflecting border doubles comes several times."""
-    boxes_m5 = boxes_m5.reshape(-1, 5) if boxes_m5.size else np.zeros((0, 5))  # (0, 4) where empty
     order = boxes_m5[:, 4].astype(int)
-    boxes_m4 = _settled(before.boxes_n4[order], boxes_m5[:, :4].astype(np.float64), hw)
-    if masks_nhw is None:
+    boxes_m4 = _settled(before.boxes_n4[order], boxes_m5[:, :4], hw)
+    if before.masks_nhw is None or masks_nhw is None:
         labels = tuple(before.labels[i] for i in order)
         return Instances(boxes_m4, labels)
     doubled = np.bincount(order, minlength=len(before)) > 1
@@ -155,11 +177,17 @@ def _settled(before_m4: FloatArray, after_m4: FloatArray, hw: tuple[int, int]) -
 
 
 def _within(mask_hw: BoolArray, box: FloatArray) -> BoolArray:
-    x0, y0 = np.floor(box[:2]).astype(int)
-    x1, y1 = np.ceil(box[2:]).astype(int)
+    x0, y0, x1, y1 = _whole(box)
     cut: BoolArray = np.zeros_like(mask_hw)
     cut[y0:y1, x0:x1] = mask_hw[y0:y1, x0:x1]
     return cut
+
+
+def _whole(box: FloatArray) -> tuple[int, int, int, int]:
+    """The pixels that a box touches."""
+    x0, y0 = np.floor(box[:2]).astype(int)
+    x1, y1 = np.ceil(box[2:]).astype(int)
+    return int(x0), int(y0), int(x1), int(y1)
 
 
 def _tight(mask_hw: BoolArray) -> FloatArray:
