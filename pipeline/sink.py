@@ -136,7 +136,7 @@ def published_runs(store: Store) -> list[str]:
 
 def pending_runs(store: Store) -> list[str]:
     """The names of the runs that have committed chunks outside their published index, sorted."""
-    return [name.removesuffix("/") for name in store.entries(PENDING) if name.endswith("/")]
+    return sorted({path.removeprefix(f"{PENDING}/").split("/")[0] for path in store.list(PENDING)})
 
 
 def published_path(run: str) -> str:
