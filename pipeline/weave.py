@@ -124,14 +124,17 @@ def _apply(op: Op, step: str, copies: list[_Copy], seed: int, models: Models) ->
 
 
 def _draw(op: Op, step: str, sample: Sample, copy: _Copy, seed: int) -> Draw | SampleError | None:
-    """The op's choices for this copy; None where it is not taken, which the first number says."""
+    """The op's choices for this copy; None where it does not take the op."""
     rng = rng_for(seed, copy.encoded.key, copy.copy, step)
     if rng.random() >= op.p:
         return None
     try:
-        draw: Draw = json.loads(_text(op.draw(sample, rng)))  # what a replay will read from the row
+        drawn = op.draw(sample, rng)
     except SampleError as error:
         return _named(error, step)
+    if drawn is None:
+        return None
+    draw: Draw = json.loads(_text(drawn))  # what a replay will read from the row
     return draw
 
 
