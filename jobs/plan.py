@@ -1,0 +1,92 @@
+"""A run before it starts: the recipe, its models and digest, the chunks of its source, its name.
+
+The name is the recipe file's and a digest over what shapes the output and the source's content: the
+same recipe on the same data is the same run, and starting it again resumes it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pipeline.recipe import FullRecipe, check_models, load_recipe
+from pipeline.source import Chunk, Shard, plan
+from pipeline.store import Store
+from schemas.errors import RecipeError, SinkError
+from schemas.recipe import digest_of
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything that is known before the first chunk is read."""
+
+    file: Path
+    recipe: FullRecipe
+    models: dict[str, str]
+    digest: str
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def run(self) -> str:
+        """The run's name."""
+        contents = [shard.content for shard in self.shards]
+        return f"{self.file.stem}-{digest_of([self.digest, contents])[:8]}"
+
+    @property
+    def store(self) -> Store:
+        """The sink."""
+        return Store(self.recipe.sink)
+
+    @property
+    def shards(self) -> list[Shard]:
+        """The source shards that hold samples, in order."""
+        return list({chunk.shard.content: chunk.shard for chunk in self.chunks}.values())
+
+    @property
+    def samples(self) -> int:
+        """Source samples in all chunks."""
+        return sum(len(chunk.samples) for chunk in self.chunks)
+
+    @property
+    def path(self) -> str:
+        """Where the sink keeps this plan."""
+        return f"runs/{self.run}.plan.json"
+
+    def to_json(self) -> bytes:
+        """The plan as the sink keeps it."""
+        record = {
+            "run": self.run,
+            "digest": self.digest,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "models": self.models,
+            "source": [asdict(shard) for shard in self.shards],
+            "chunks": [
+                {"id": c.id, "shard": c.shard.url, "ordinal": c.ordinal, "samples": len(c.samples)}
+                for c in self.chunks
+            ],
+        }
+        return (json.dumps(record, indent=1, sort_keys=True) + "\n").encode()
+
+
+def make_plan(path: str | Path) -> RunPlan:
+    """Reads and checks the recipe, the models' cards and the headers of every source shard."""
+    recipe = load_recipe(path)
+    try:
+        Store(recipe.sink)
+    except ValueError as error:
+        raise RecipeError(f"{path}: sink: {error}") from None
+    models = check_models(recipe)
+    digest = recipe.digest(models)
+    chunks = plan(recipe.source, recipe.chunk_size, digest)
+    if not chunks:
+        raise RecipeError(f"{path}: source.shards: there is not one sample in these shards")
+    return RunPlan(Path(path), recipe, models, digest, tuple(chunks))
+
+
+def write_plan(planned: RunPlan) -> None:
+    """Create-only: who resumes a run finds its plan there."""
+    try:
+        planned.store.create(planned.path, planned.to_json())
+    except OSError as error:
+        raise SinkError(f"sink: {planned.recipe.sink}: cannot be written: {error}") from None

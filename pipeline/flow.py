@@ -1,0 +1,209 @@
+"""The Ray Data graph of a run: read, weave, commit. The one file of the library that imports ray.
+
+    read tasks ──▶ pool of actors ──▶ write tasks ──▶ receipts to the driver
+    one a chunk    ops and gates      tar, then index file = commit
+
+One task = one block = one chunk, at every stage: so batches, retries and commits do not depend on
+how many workers there are, and a replayed task gives the same block. Pixels never reach the driver.
+An error with a message for the user comes out as it was raised; Ray's wrapping stays inside.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
+from typing import Any, Final
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask
+from ray.data.block import BlockMetadata
+from ray.exceptions import RayError, RayTaskError
+
+from pipeline.blocks import encoded_block, encoded_samples, woven_block, woven_copies
+from pipeline.models import load_models
+from pipeline.op import Models
+from pipeline.recipe import FullRecipe
+from pipeline.sink import Receipt, commit_chunk
+from pipeline.source import Chunk, read_chunk
+from pipeline.store import Store
+from pipeline.weave import RunContext, weave_chunk
+from schemas.errors import NoiseloomError, RunError
+from schemas.recipe import PoolSpec, Source
+
+IO_CPUS: Final = 0.25
+"""What a read or write task asks for: it waits for the store more than it computes."""
+
+IO_SHARE: Final = 1.0
+"""CPUs that an embedded Ray has beyond the cores, for reading and writing beside busy actors."""
+
+NO_PROGRESS_S: Final = 6 * 3600
+"""Above the slowest chunk: Ray ends a run in which nothing moves for so long."""
+
+
+@dataclass(frozen=True)
+class FlowSpec:
+    """What every stage of one run needs to know; it travels to all workers."""
+
+    run: str
+    recipe_digest: str
+    recipe_json: str
+    sink: str
+
+    @cached_property
+    def recipe(self) -> FullRecipe:
+        """The recipe, parsed once per process: generic pydantic models do not pickle by name."""
+        return FullRecipe.model_validate_json(self.recipe_json)
+
+
+def run_flow(
+    chunks: Sequence[Chunk], recipe: FullRecipe, run: str, digest: str
+) -> Iterator[Receipt]:
+    """Weaves and commits these chunks, in any order; one receipt for each as it is committed.
+
+    Ray must be up. Closing the iterator stops the work after the chunks that are under way.
+    """
+    spec = FlowSpec(run, digest, recipe.model_dump_json(), recipe.sink)
+    pool = fitting_pool(recipe.resources, ray.cluster_resources())
+    _configure(DataContext.get_current())
+    dataset = (
+        ray.data.read_datasource(
+            _Chunks(chunks, recipe.source), override_num_blocks=len(chunks), num_cpus=IO_CPUS
+        )
+        .map_batches(
+            _Weaver,
+            fn_constructor_args=(spec,),
+            compute=ActorPoolStrategy(
+                min_size=pool.pool[0], max_size=pool.pool[1], max_tasks_in_flight_per_actor=2
+            ),
+            num_cpus=pool.cpus,
+            num_gpus=pool.gpus,
+            batch_size=None,
+            batch_format="pyarrow",
+            zero_copy_batch=True,
+        )
+        .map_batches(
+            partial(_commit, spec=spec),
+            num_cpus=IO_CPUS,
+            batch_size=None,
+            batch_format="pyarrow",
+            zero_copy_batch=True,
+        )
+    )
+    try:
+        for block in dataset.iter_batches(
+            batch_size=None, batch_format="pyarrow", prefetch_batches=0
+        ):
+            yield from (Receipt(**record) for record in block.to_pylist())
+    except RayError as error:
+        raise _unwrapped(error) from None
+
+
+def fitting_pool(spec: PoolSpec, has: dict[str, float]) -> PoolSpec:
+    """The pool as far as this machine or cluster can hold it; RunError where not one actor fits."""
+    cpus = has.get("CPU", 0) - IO_SHARE
+    fits = int(cpus // spec.cpus)
+    if spec.gpus:
+        fits = min(fits, int(has.get("GPU", 0) // spec.gpus))
+    if fits < 1:
+        raise RunError(
+            f"resources: one actor asks for {spec.cpus:g} CPUs and {spec.gpus:g} GPUs; "
+            f"there are {cpus:g} CPUs and {has.get('GPU', 0):g} GPUs"
+        )
+    least, most = spec.pool
+    return spec.model_copy(update={"pool": (min(least, fits), min(most, fits))})
+
+
+def _configure(context: DataContext) -> None:
+    context.target_max_block_size = None  # with it, a replayed task lost and doubled rows
+    context.max_errored_blocks = 0
+    context.execution_no_progress_timeout_s = NO_PROGRESS_S
+    context.enable_progress_bars = False
+    context.raise_original_map_exception = True
+    context.print_on_execution_start = False
+    context.enable_auto_log_stats = False
+    context.execution_options.preserve_order = False
+
+
+class _Chunks(Datasource):
+    """A planned list of chunks: one read task for each."""
+
+    def __init__(self, chunks: Sequence[Chunk], source: Source) -> None:
+        super().__init__()
+        self._chunks = chunks
+        self._source = source
+
+    def estimate_inmemory_data_size(self) -> int:
+        return sum(_size(chunk) for chunk in self._chunks)
+
+    def get_read_tasks(
+        self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
+    ) -> list[ReadTask]:
+        return [
+            ReadTask(partial(_read, chunk, self._source), _metadata(chunk))
+            for chunk in self._chunks
+        ]
+
+
+def _size(chunk: Chunk) -> int:
+    return sum(member.size for sample in chunk.samples for member in sample.members)
+
+
+def _metadata(chunk: Chunk) -> BlockMetadata:
+    return BlockMetadata(
+        num_rows=len(chunk.samples), size_bytes=_size(chunk), input_files=None, exec_stats=None
+    )
+
+
+def _read(chunk: Chunk, source: Source) -> list[pa.Table]:
+    return [encoded_block(chunk.id, read_chunk(chunk, source))]
+
+
+class _Weaver:
+    """One actor: ops, gates and their models."""
+
+    def __init__(self, spec: FlowSpec) -> None:
+        self._spec = spec
+
+    @cached_property
+    def _models(self) -> Models:
+        """Loaded with the first chunk and not before: an actor that fails to start hides why."""
+        recipe = self._spec.recipe
+        if not recipe.models:
+            return {}
+        import torch
+
+        torch.set_num_threads(max(1, int(recipe.resources.cpus)))
+        return load_models(recipe.models, "cuda" if recipe.resources.gpus > 0 else "cpu")
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        chunk_id, encoded = encoded_samples(block)
+        spec, models = self._spec, self._models
+        start = time.perf_counter()
+        woven = weave_chunk(
+            encoded, spec.recipe, models, RunContext(spec.run, spec.recipe_digest, chunk_id)
+        )
+        seconds = time.perf_counter() - start
+        attempted = len(encoded) * spec.recipe.copies
+        return woven_block([(copy.row, copy.members) for copy in woven], attempted, seconds)
+
+
+def _commit(block: pa.Table, spec: FlowSpec) -> pa.Table:
+    woven, attempted, seconds = woven_copies(block)
+    receipt = commit_chunk(Store(spec.sink), spec.run, woven[0][0].chunk, woven, attempted)
+    return pa.Table.from_pylist([asdict(replace(receipt, seconds=seconds))])
+
+
+def _unwrapped(error: RayError) -> Exception:
+    """What was raised in a task, if it has a message for the user; otherwise all that Ray says."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, RayTaskError):
+            cause = cause.cause
+        elif isinstance(cause, NoiseloomError):
+            return cause
+        else:
+            cause = cause.__cause__
+    return RunError(f"a worker failed; start the run again to resume it\n{error}")
