@@ -55,8 +55,11 @@ class Op(Spec):
         return getattr(self, "model", None)
 
     @abstractmethod
-    def draw(self, sample: Sample, rng: Generator) -> Draw:
-        """Every random choice for this sample. Raises SampleError where the op cannot be applied to it."""
+    def draw(self, sample: Sample, rng: Generator) -> Draw | None:
+        """Every random choice for this sample; None where there is nothing for the op to do (no object to remove, say).
+
+        Raises SampleError where the op cannot carry the sample.
+        """
 
     @abstractmethod
     def apply(self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models) -> list[Outcome]:

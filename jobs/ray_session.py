@@ -1,0 +1,45 @@
+"""Ray for one command: embedded, quiet, gone at the end.
+
+`address="local"` always: a bare `ray.init` joins whatever cluster it finds. With RAY_ADDRESS set (a submitted job), Ray
+is joined there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_LOG_LEVEL": "ERROR",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # keeps CUDA visible to actors without GPUs; silences a warning
+    "RAY_COLOR_PREFIX": "0",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+    # two actors that spin while they wait would fight over two cores
+    "OMP_WAIT_POLICY": "passive",
+}
+
+
+@contextmanager
+def ray_session(num_cpus: int | None = None) -> Iterator[None]:
+    """Ray is up inside the block, and down after it. `num_cpus`: what Ray may hand out, or all cores."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS", "local")
+    ray.init(
+        address=address,
+        num_cpus=num_cpus if address == "local" else None,
+        include_dashboard=None if address != "local" else False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        configure_logging=True,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()

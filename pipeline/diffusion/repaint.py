@@ -1,0 +1,43 @@
+"""Samples in, repainted images out: labels become label maps, and what a model cannot carry fails alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.diffusion.engine import Repaint, repaint
+from pipeline.diffusion.label_map import label_map
+from pipeline.diffusion.native import DenoiserConfig, NativeNet
+from schemas.errors import SampleError
+from schemas.sample import BoolArray, ByteArray, Sample
+
+
+@dataclass(frozen=True, eq=False)
+class PaintJob:
+    """Repaint `sample` where `free_hw` is True, so that it shows what the labels of `wanted` say."""
+
+    sample: Sample
+    wanted: Sample
+    free_hw: BoolArray
+    strength: float
+    noise: int
+
+
+def repaint_samples(
+    model: NativeNet, jobs: Sequence[PaintJob], steps: int, guidance: float
+) -> list[ByteArray | SampleError]:
+    """One image or one SampleError per job, in order."""
+    assert isinstance(model.config, DenoiserConfig)
+    results: dict[int, ByteArray | SampleError] = {}
+    tasks: dict[int, Repaint] = {}
+    for i, job in enumerate(jobs):
+        if job.strength == 0 or not job.free_hw.any():
+            results[i] = job.sample.image_hwc
+            continue
+        try:
+            wanted = label_map(job.wanted, model.config.classes, model.config.seg_classes)
+            tasks[i] = Repaint(job.sample.image_hwc, job.free_hw, wanted, job.strength, job.noise)
+        except SampleError as error:
+            results[i] = error
+    results.update(zip(tasks, repaint(model, list(tasks.values()), steps, guidance), strict=True))
+    return [results[i] for i in range(len(jobs))]

@@ -1,0 +1,125 @@
+"""`inpaint`: part of an image made anew, around what is there (RePaint, Lugmayr et al. 2022).
+
+Four regions: `background` gives the objects new surroundings; `redraw` makes objects again from their label; `remove`
+clears objects away, and their annotation with them; `regions` fills random holes. Outside its mask the output is the
+input, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
+
+import numpy as np
+from numpy.random import Generator
+from pydantic import Field
+
+from pipeline.op import Draw, LabelContract, Models, Op, Outcome
+from pipeline.ops.fields import Guidance, Range, Steps, uniform
+from pipeline.regions import object_region, objects_region, others_region
+from pipeline.seeds import noise_seed
+from schemas.sample import BoolArray, Sample
+
+if TYPE_CHECKING:
+    from pipeline.diffusion.native import NativeNet
+
+ISOLATED = 0.1
+"""`remove` takes objects of which other objects cover at most this share: more would leave stumps behind."""
+
+VISIBLE = 0.5
+"""`redraw` takes objects of which other objects, which must not change, cover at most this share."""
+
+
+class Inpaint(Op):
+    """A region made anew. `remove` edits the labels; the other regions keep them."""
+
+    kind: Literal["inpaint"] = "inpaint"
+    model: str
+    region: Literal["background", "redraw", "remove", "regions"]
+    strength: Range = (1.0, 1.0)
+    steps: Steps = 16
+    guidance: Guidance = 1.5
+    objects: Range = Field((0.1, 0.3), description="redraw, remove: share of the objects, at least one")
+    area: Range = Field((0.05, 0.2), description="regions: share of the image")
+    margin: Annotated[int, Field(ge=0, le=64)] = Field(3, description="pixels around an object that go with it")
+
+    labels: ClassVar[LabelContract] = "edited"
+    needs: ClassVar[str | None] = "denoise"
+
+    def draw(self, sample: Sample, rng: Generator) -> Draw | None:
+        """Strength, noise, and which objects or holes; None where the image has no object that is free enough."""
+        draw: Draw = {"strength": uniform(rng, self.strength), "noise": noise_seed(rng)}
+        if self.region == "regions":
+            return draw | {"holes": _holes(sample, uniform(rng, self.area), rng)}
+        if self.region == "background":
+            return draw
+        legal = _uncovered(sample, ISOLATED if self.region == "remove" else VISIBLE)
+        if not legal:
+            return None
+        count = max(1, round(uniform(rng, self.objects) * len(sample.objects)))
+        chosen = rng.permutation(len(legal))[:count]
+        return draw | {"objects": sorted(legal[int(i)] for i in chosen)}
+
+    def apply(self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models) -> list[Outcome]:
+        """Every sample with its region made anew."""
+        from pipeline.diffusion.repaint import PaintJob, repaint_samples
+
+        masks = [self._mask(sample, draw) for sample, draw in zip(samples, draws, strict=True)]
+        wanted = [self._wanted(*each) for each in zip(samples, draws, masks, strict=True)]
+        jobs = [
+            PaintJob(sample, want, mask, draw["strength"], draw["noise"])
+            for sample, want, mask, draw in zip(samples, wanted, masks, draws, strict=True)
+        ]
+        model = cast("NativeNet", models[self.model])
+        return [
+            made if not isinstance(made, np.ndarray) else replace(want, image_hwc=made)
+            for want, made in zip(wanted, repaint_samples(model, jobs, self.steps, self.guidance), strict=True)
+        ]
+
+    def _mask(self, sample: Sample, draw: Draw) -> BoolArray:
+        """The pixels that may change."""
+        if self.region == "background":
+            return ~objects_region(sample, self.margin)
+        mask = np.zeros((sample.height, sample.width), bool)
+        if self.region == "regions":
+            for x0, y0, x1, y1 in draw["holes"]:
+                mask[y0:y1, x0:x1] = True
+            return mask
+        for i in draw["objects"]:
+            mask |= object_region(sample, i, self.margin)
+        return mask & ~others_region(sample, draw["objects"])
+
+    def _wanted(self, sample: Sample, draw: Draw, mask: BoolArray) -> Sample:
+        """The sample with the labels that it shall have; its image is still the old one."""
+        if self.region != "remove":
+            return sample
+        keep = [i for i in range(len(sample.objects)) if i not in set(draw["objects"])]
+        ids = sample.class_map_hw
+        if ids is not None:
+            ids = np.where(mask, np.uint8(0), ids)
+        return replace(sample, instances=sample.objects.take(keep), class_map_hw=ids)
+
+
+def _uncovered(sample: Sample, most: float) -> list[int]:
+    """Objects of which others cover at most this share."""
+    n = len(sample.objects)
+    count = np.zeros((sample.height, sample.width), np.int32)
+    regions = [object_region(sample, i) for i in range(n)]
+    for region in regions:
+        count += region
+    return [
+        i for i, region in enumerate(regions) if region.any() and (count[region] > 1).mean() <= most
+    ]
+
+
+def _holes(sample: Sample, share: float, rng: Generator) -> list[list[int]]:
+    """Rectangles of about 1/16 of the image or less, until they cover the share; [x0, y0, x1, y1] in pixels."""
+    covered = np.zeros((sample.height, sample.width), bool)
+    holes: list[list[int]] = []
+    while covered.mean() < share and len(holes) < 64:
+        height, width = (max(1, int(side * rng.uniform(0.08, 0.25))) for side in covered.shape)
+        y0, x0 = (int(rng.integers(side - length + 1)) for side, length in zip(covered.shape, (height, width), strict=True))
+        covered[y0 : y0 + height, x0 : x0 + width] = True
+        holes.append([x0, y0, x0 + width, y0 + height])
+    return holes

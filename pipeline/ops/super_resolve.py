@@ -1,0 +1,77 @@
+"""`super_resolve`: the image two or four times as large, with the detail that a diffusion upscaler makes up for it.
+
+`then: keep` gives the larger image, and boxes, masks and class-id map follow exactly; `then: restore` shrinks it back, so
+that the labels stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, cast
+
+from numpy.random import Generator
+
+from pipeline.op import Draw, LabelContract, Models, Op, Outcome
+from pipeline.ops.fields import Steps
+from pipeline.seeds import noise_seed
+from schemas.errors import SampleError
+from schemas.sample import ByteArray, Instances, Sample
+
+if TYPE_CHECKING:
+    from pipeline.diffusion.native import NativeNet
+
+MAX_PIXELS: Final = 2**26
+"""Of the larger image: 67 megapixels, 0.8 GB in float32."""
+
+
+class SuperResolve(Op):
+    """More pixels, made up by a model."""
+
+    kind: Literal["super_resolve"] = "super_resolve"
+    model: str
+    scale: Literal[2, 4] = 2
+    then: Literal["keep", "restore"] = "keep"
+    steps: Steps = 4
+
+    labels: ClassVar[LabelContract] = "moved"
+    needs: ClassVar[str | None] = "upscale"
+
+    def draw(self, sample: Sample, rng: Generator) -> Draw | None:
+        """The seed of the noise."""
+        pixels = sample.height * sample.width * self.scale**2
+        if pixels > MAX_PIXELS:
+            raise SampleError("too_large", f"{sample.width}x{sample.height} at scale {self.scale} is {pixels} pixels")
+        return {"noise": noise_seed(rng)}
+
+    def apply(self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models) -> list[Outcome]:
+        """Every sample enlarged, or enlarged and shrunk back."""
+        from pipeline.diffusion.engine import Upscale, upscale
+
+        model = cast("NativeNet", models[self.model])
+        tasks = [Upscale(s.image_hwc, self.scale, d["noise"]) for s, d in zip(samples, draws, strict=True)]
+        made = upscale(model, tasks, self.steps)
+        return [
+            image if isinstance(image, SampleError) else self._finish(sample, image)
+            for sample, image in zip(samples, made, strict=True)
+        ]
+
+    def _finish(self, sample: Sample, image_hwc: ByteArray) -> Sample:
+        if self.then == "keep":
+            return scaled(sample, image_hwc, self.scale)
+        from pipeline.diffusion.resample import resized
+
+        return replace(sample, image_hwc=resized(image_hwc, (sample.height, sample.width)))
+
+
+def scaled(sample: Sample, image_hwc: ByteArray, factor: int) -> Sample:
+    """This image, which is `factor` times as large, with the sample's labels enlarged exactly."""
+    instances, ids = sample.instances, sample.class_map_hw
+    if instances is not None:
+        masks = instances.masks_nhw
+        if masks is not None:
+            masks = masks.repeat(factor, 1).repeat(factor, 2)
+        instances = Instances(instances.boxes_n4 * factor, instances.labels, masks)
+    if ids is not None:
+        ids = ids.repeat(factor, 0).repeat(factor, 1)
+    return replace(sample, image_hwc=image_hwc, instances=instances, class_map_hw=ids)
