@@ -1,0 +1,132 @@
+"""Before and after: a contact sheet of woven copies beside what they were made from.
+
+A row is one copy: source and copy as they are, then both with their labels. Where both are dark,
+the whole row is shown brighter, and its header says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from pipeline.overlay import Look, draw, look_for
+from pipeline.pictures import TILE_HEIGHT, Frame, Tile, contact_sheet, tile_scale
+from schemas.index import AppliedOp, IndexRow
+from schemas.sample import ByteArray, Sample
+
+COLUMNS: Final = ("source", "woven", "source, labels drawn", "woven, labels drawn")
+
+_DARK: Final = 100  # of 255: below this brightest half percent an image is hard to see on paper
+_SHOWN: Final = 200
+_UNSAID: Final = frozenset({"seed", "noise", "strength"})
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One attempted copy: what it was made from, what was made, and its row."""
+
+    row: IndexRow
+    source: Sample | None
+    woven: Sample | None
+    header: str = ""
+
+
+def before_after(
+    pairs: Sequence[Pair], title: str, note: str = "", id_names: Sequence[str] = ()
+) -> Image.Image:
+    """The sheet. `id_names` are the names of the class ids."""
+    samples = [sample for pair in pairs for sample in (pair.source, pair.woven) if sample]
+    look = look_for(samples, id_names)
+    frame = Frame(title, note, COLUMNS, [_header(pair) for pair in pairs], look.colours)
+    return contact_sheet([_tiles(pair, look) for pair in pairs], frame)
+
+
+def describe(op: AppliedOp) -> str:
+    """An applied op in a few words: its kind, its strength, its other choices but for the seeds."""
+    draws: dict[str, object] = json.loads(op.draw)
+    said = [] if op.strength is None else [f"strength {op.strength:.2f}"]
+    said += [f"{name} {_short(value)}" for name, value in draws.items() if name not in _UNSAID]
+    return f"{op.kind}: {', '.join(said)}" if said else op.kind
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, list | dict):
+        return f"({len(value)})"
+    return str(value)
+
+
+def _header(pair: Pair) -> str:
+    row = pair.row
+    status = row.status if row.reason is None else f"{row.status}: {row.reason}"
+    gain = _gain(pair)
+    parts = [pair.header, row.source_key, f"copy {row.copy}", status]
+    parts.append(f"shown {gain:.1f} times brighter" if gain > 1 else "")
+    return "   ·   ".join(part for part in parts if part)
+
+
+def _gain(pair: Pair) -> float:
+    images = [sample.image_hwc for sample in (pair.source, pair.woven) if sample]
+    brightest = max((float(np.percentile(image, 99.5)) for image in images), default=255)
+    return _SHOWN / max(brightest, 20) if brightest < _DARK else 1.0
+
+
+def _tiles(pair: Pair, look: Look) -> list[Tile]:
+    gain = _gain(pair)
+    source = _brighter(pair.source, gain)
+    woven = _brighter(pair.woven, gain)
+    made = "\n".join(map(describe, pair.row.ops)) or "no op was taken"
+    return [
+        Tile(_plain(source, "not at hand"), _size(source)),
+        Tile(_plain(woven, pair.row.reason or "not at hand"), made),
+        Tile(_labelled(source, look), _count(source)),
+        Tile(_labelled(woven, look), "\n".join(filter(None, [_count(woven), _scores(pair.row)]))),
+    ]
+
+
+def _brighter(sample: Sample | None, gain: float) -> Sample | None:
+    if sample is None or gain <= 1:
+        return sample
+    bright = np.minimum(np.arange(256) * gain, 255).astype(np.uint8)
+    return replace(sample, image_hwc=bright[sample.image_hwc])
+
+
+def _plain(sample: Sample | None, reason: str) -> ByteArray:
+    return _empty(reason) if sample is None else sample.image_hwc
+
+
+def _labelled(sample: Sample | None, look: Look) -> ByteArray:
+    if sample is None:
+        return _empty("")
+    return np.asarray(draw(sample, look, tile_scale(sample.height, sample.width)))
+
+
+def _empty(text: str) -> ByteArray:
+    picture = Image.new("RGB", (TILE_HEIGHT, TILE_HEIGHT), (236, 236, 236))
+    centre = TILE_HEIGHT / 2, TILE_HEIGHT / 2
+    ImageDraw.Draw(picture).text(centre, text, (120, 40, 40), anchor="mm", font_size=15)
+    return np.asarray(picture)
+
+
+def _size(sample: Sample | None) -> str:
+    return "" if sample is None else f"{sample.width} x {sample.height}"
+
+
+def _count(sample: Sample | None) -> str:
+    if sample is None:
+        return ""
+    objects = f", {len(sample.objects)} objects" if sample.instances is not None else ""
+    return f"{_size(sample)}{objects}"
+
+
+def _scores(row: IndexRow) -> str:
+    measured = [f"PSNR {row.psnr:.1f} dB" if row.psnr is not None else ""]
+    measured.append(f"SSIM {row.ssim:.3f}" if row.ssim is not None else "")
+    measured += [f"{score.gate} {score.score:.3g}" for score in row.scores]
+    return ", ".join(filter(None, measured))
