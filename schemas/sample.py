@@ -58,13 +58,17 @@ class Lineage:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One image with its labels. `instances` and `class_map_hw` are None where the dataset has none."""
+    """One image with its labels. `instances` and `class_map_hw` are None where the dataset has none.
+
+    `extra` holds the other keys of the labels file as (key, JSON text): they are carried along.
+    """
 
     key: str
     image_hwc: ByteArray
     instances: Instances | None
     class_map_hw: ByteArray | None
     lineage: Lineage = field(default_factory=lambda: Lineage("", "", ""))
+    extra: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if self.image_hwc.ndim != 3 or self.image_hwc.shape[2] != 3 or self.image_hwc.dtype != np.uint8:
