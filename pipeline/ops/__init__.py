@@ -10,7 +10,10 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline.ops.classic import Classic
+from pipeline.ops.inpaint import Inpaint
+from pipeline.ops.noise_denoise import NoiseDenoise
+from pipeline.ops.super_resolve import SuperResolve
 
-AnyOp = Annotated[Classic, Field(discriminator="kind")]
+AnyOp = Annotated[Classic | NoiseDenoise | Inpaint | SuperResolve, Field(discriminator="kind")]
 
-__all__ = ["AnyOp", "Classic"]
+__all__ = ["AnyOp", "Classic", "Inpaint", "NoiseDenoise", "SuperResolve"]
