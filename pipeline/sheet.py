@@ -14,9 +14,13 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw
 
+from pipeline.codec import decode
 from pipeline.overlay import Look, draw, look_for
 from pipeline.pictures import TILE_HEIGHT, Frame, Tile, contact_sheet, tile_scale
+from pipeline.source import EncodedSample
+from schemas.errors import SampleError
 from schemas.index import AppliedOp, IndexRow
+from schemas.recipe import Source
 from schemas.sample import ByteArray, Sample
 
 COLUMNS: Final = ("source", "woven", "source, labels drawn", "woven, labels drawn")
@@ -44,6 +48,14 @@ def before_after(
     look = look_for(samples, id_names)
     frame = Frame(title, note, COLUMNS, [_header(pair) for pair in pairs], look.colours)
     return contact_sheet([_tiles(pair, look) for pair in pairs], frame)
+
+
+def readable(encoded: EncodedSample, source: Source) -> Sample | None:
+    """The sample, or None where it cannot be drawn."""
+    try:
+        return decode(encoded, source)
+    except SampleError:
+        return None
 
 
 def describe(op: AppliedOp) -> str:

@@ -93,6 +93,8 @@ def _library() -> ModuleType:
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else the import asks a server for its version
     import albumentations
 
+    for advice in _ADVICE:
+        warnings.filterwarnings("ignore", advice)
     return albumentations  # type: ignore[no-any-return]
 
 

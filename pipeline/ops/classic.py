@@ -30,6 +30,7 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import AfterValidator, Field, field_validator
 
+from pipeline.geometry import areas, boxes_from_masks, clip, painted
 from pipeline.op import Draw, LabelContract, Models, Op, Outcome
 from pipeline.seeds import noise_seed
 from pipeline.transforms import Built, Named, build, check, refusals
@@ -99,22 +100,14 @@ def _targets(sample: Sample, chain: Built) -> dict[str, Any]:
     objects = sample.objects
     masks_nhw = objects.masks_nhw
     if chain.boxes_as_masks:
-        masks_nhw = _box_masks(sample) if masks_nhw is None else masks_nhw
+        if masks_nhw is None:
+            masks_nhw = painted(objects.boxes_n4, sample.height, sample.width)
     else:
         order_n1 = np.arange(len(objects), dtype=np.float64)[:, None]
         targets["bboxes"] = np.hstack([objects.boxes_n4, order_n1])
     if masks_nhw is not None and len(objects):
         targets["masks"] = masks_nhw * np.uint8(chain.mask_value)
     return targets
-
-
-def _box_masks(sample: Sample) -> BoolArray:
-    boxes_n4 = sample.objects.boxes_n4
-    masks_nhw = np.zeros((len(boxes_n4), sample.height, sample.width), dtype=np.bool_)
-    for mask_hw, box in zip(masks_nhw, boxes_n4, strict=True):
-        x0, y0, x1, y1 = _whole(box)
-        mask_hw[y0:y1, x0:x1] = True
-    return masks_nhw
 
 
 def _relabelled(sample: Sample, result: dict[str, Any], chain: Built) -> Outcome:
@@ -137,13 +130,13 @@ def _relabelled(sample: Sample, result: dict[str, Any], chain: Built) -> Outcome
 
 
 def _boxes(result: dict[str, Any], chain: Built, masks_nhw: BoolArray | None) -> FloatArray:
-    """The boxes that are left, with the position that each had before."""
-    if not chain.boxes_as_masks:
+    """The boxes that are left, and in the fifth column the position that each had before."""
+    if not chain.boxes_as_masks or masks_nhw is None:
         boxes_m5: FloatArray = result["bboxes"].astype(np.float64)
         return boxes_m5.reshape(-1, 5) if boxes_m5.size else np.zeros((0, 5))  # (0, 4) if empty
-    assert masks_nhw is not None
-    left = [i for i, mask_hw in enumerate(masks_nhw) if mask_hw.any()]
-    return np.array([[*_tight(masks_nhw[i]), i] for i in left]).reshape(-1, 5)
+    tight_n4 = boxes_from_masks(masks_nhw)
+    left = np.flatnonzero(areas(tight_n4))
+    return np.hstack([tight_n4[left], left[:, None]])
 
 
 def _moved(
@@ -152,44 +145,18 @@ def _moved(
     """The instances that are left. One that a reflecting border doubles comes several times."""
     order = boxes_m5[:, 4].astype(int)
     boxes_m4 = _settled(before.boxes_n4[order], boxes_m5[:, :4], hw)
+    labels = tuple(before.labels[i] for i in order)
     if before.masks_nhw is None or masks_nhw is None:
-        labels = tuple(before.labels[i] for i in order)
         return Instances(boxes_m4, labels)
-    doubled = np.bincount(order, minlength=len(before)) > 1
-    boxes: list[FloatArray] = []
-    labels_: list[str] = []
-    masks: list[BoolArray] = []
-    for i, box in zip(order, boxes_m4, strict=True):
-        mask_hw = _within(masks_nhw[i], box) if doubled[i] else masks_nhw[i]
-        if mask_hw.any():
-            boxes.append(_tight(mask_hw))
-            labels_.append(before.labels[i])
-            masks.append(mask_hw)
-    stacked = np.stack(masks) if masks else np.zeros((0, *hw), dtype=np.bool_)
-    return Instances(np.array(boxes).reshape(-1, 4), tuple(labels_), stacked)
+    masks_mhw = masks_nhw[order]
+    doubled = np.flatnonzero(np.bincount(order, minlength=len(before))[order] > 1)
+    masks_mhw[doubled] &= painted(boxes_m4[doubled], *hw)
+    tight_m4 = boxes_from_masks(masks_mhw)
+    left = np.flatnonzero(areas(tight_m4)).tolist()
+    return Instances(tight_m4, labels, masks_mhw).take(left)
 
 
 def _settled(before_m4: FloatArray, after_m4: FloatArray, hw: tuple[int, int]) -> FloatArray:
     """Boxes without the noise of float32, inside the image."""
     rounded = np.where(np.abs(after_m4 - before_m4) < _MOVED_PX, before_m4, after_m4.round(3))
-    inside: FloatArray = np.clip(rounded, 0, [hw[1], hw[0], hw[1], hw[0]])
-    return inside
-
-
-def _within(mask_hw: BoolArray, box: FloatArray) -> BoolArray:
-    x0, y0, x1, y1 = _whole(box)
-    cut: BoolArray = np.zeros_like(mask_hw)
-    cut[y0:y1, x0:x1] = mask_hw[y0:y1, x0:x1]
-    return cut
-
-
-def _whole(box: FloatArray) -> tuple[int, int, int, int]:
-    """The pixels that a box touches."""
-    x0, y0 = np.floor(box[:2]).astype(int)
-    x1, y1 = np.ceil(box[2:]).astype(int)
-    return int(x0), int(y0), int(x1), int(y1)
-
-
-def _tight(mask_hw: BoolArray) -> FloatArray:
-    rows, columns = np.flatnonzero(mask_hw.any(axis=1)), np.flatnonzero(mask_hw.any(axis=0))
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
+    return clip(rounded, *hw)

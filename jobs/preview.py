@@ -1,0 +1,114 @@
+"""`noiseloom preview`: what a recipe does, as a contact sheet, in seconds.
+
+The first rows are samples spread over the source, made just as the run makes their first copy: the
+same draws, ops and gates. Then every op of the recipe has a row to itself, applied for certain, so
+that also one with a small `p` is seen. No Ray, nothing in the sink, and of the source at most
+`SHARDS` shards are opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, TypeVar
+
+from rich.console import Console
+
+from pipeline.models import load_models
+from pipeline.op import Models
+from pipeline.recipe import FullRecipe, check_models, load_recipe
+from pipeline.sheet import Pair, before_after, readable
+from pipeline.source import Chunk, EncodedSample, expand_shards, read_chunk, scan_shard
+from pipeline.weave import RunContext, WovenCopy, weave_chunk
+from schemas.errors import RecipeError
+from schemas.recipe import Source
+
+SHARDS: Final = 4
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Loom:
+    """A recipe that makes one copy of each sample, with its models loaded."""
+
+    recipe: FullRecipe
+    models: Models
+    context: RunContext
+
+    def weave(self, encoded: Sequence[EncodedSample]) -> list[WovenCopy]:
+        return weave_chunk(encoded, self.recipe, self.models, self.context)
+
+    def alone(self, position: int) -> _Loom:
+        """One op of the recipe, applied for certain, and no gate."""
+        op = self.recipe.ops[position].model_copy(update={"p": 1.0})
+        return replace(self, recipe=self.recipe.model_copy(update={"ops": (op,), "gates": ()}))
+
+
+def preview(recipe_path: str | Path, n: int, out: Path | None, console: Console) -> Path:
+    """The sheet of `n` samples, written to `out`, or to `<recipe>-preview.png` right here."""
+    path = Path(recipe_path)
+    recipe = load_recipe(path)
+    digest = recipe.digest(check_models(recipe))
+    with console.status("reading the source"):
+        encoded, said = _spread(recipe.source, n)
+    with console.status("loading the models"):
+        models = load_models(recipe.models, "cuda" if recipe.resources.gpus > 0 else "cpu")
+    once = recipe.model_copy(update={"copies": 1})
+    loom = _Loom(once, models, RunContext("preview", digest, "preview"))
+    with console.status(f"weaving {len(encoded)} samples"):
+        pairs = [*_pairs(loom.weave(encoded), encoded, recipe.source), *_alone(loom, encoded)]
+    note = f"{said}; seed {recipe.seed}, recipe {digest}"
+    picture = before_after(pairs, path.name, note, recipe.source.seg_classes or ())
+    target = out or Path(f"{path.stem}-preview.png")
+    picture.save(target)
+    console.print(f"{said}: {target}", soft_wrap=True)
+    return target
+
+
+def _alone(loom: _Loom, encoded: Sequence[EncodedSample]) -> Iterator[Pair]:
+    """A row for every op, on the next sample that it can be applied to."""
+    ops = loom.recipe.ops
+    if len(ops) == 1 and ops[0].p == 1:
+        return
+    for position, op in enumerate(ops):
+        turned = [*encoded[position % len(encoded) :], *encoded[: position % len(encoded)]]
+        loom_alone = loom.alone(position)
+        woven: list[WovenCopy] = []
+        for item in turned:
+            woven = loom_alone.weave([item])
+            if woven[0].row.status == "kept":
+                break
+        yield from _pairs(woven, [item], loom.recipe.source, header=f"{op.kind} alone")
+
+
+def _pairs(
+    woven: Sequence[WovenCopy],
+    encoded: Sequence[EncodedSample],
+    source: Source,
+    header: str = "",
+) -> Iterator[Pair]:
+    for copy, item in zip(woven, encoded, strict=True):
+        yield Pair(copy.row, readable(item, source), copy.sample, header)
+
+
+def _spread(source: Source, n: int) -> tuple[list[EncodedSample], str]:
+    """Samples from the beginning to the end of the source, and how many of what they are."""
+    urls = expand_shards(source.shards)
+    scanned = [scan_shard(url, source) for url in _evenly(urls, min(n, SHARDS))]
+    places = [(shard, ref) for shard, refs in scanned for ref in refs]
+    if not places:
+        raise RecipeError("source.shards: there is not one sample in these shards")
+    encoded: list[EncodedSample] = []
+    for shard, ref in _evenly(places, n):
+        encoded += read_chunk(Chunk(shard, 0, (ref,), "preview"), source)
+    opened = len({item.shard for item in encoded})
+    return encoded, f"{len(encoded)} samples from {opened} of {len(urls)} shards"
+
+
+def _evenly(items: Sequence[T], n: int) -> list[T]:
+    """At most `n` of them, from the first to the last."""
+    if len(items) <= n:
+        return list(items)
+    return [items[i * (len(items) - 1) // max(1, n - 1)] for i in range(n)]

@@ -1,0 +1,155 @@
+"""`noiseloom show`: the whole history of one sample, from the index alone, and its picture.
+
+The key may be that of a source sample, that of an output, or a sample id; told is of all copies of
+the source sample, in every run of the sink. The picture shows each copy beside its source, as far
+as both can still be read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Console
+from rich.table import Table
+
+from jobs.sheet import written
+from pipeline.sheet import Pair, before_after, readable
+from pipeline.sink import read_index
+from pipeline.source import Chunk, read_chunk, scan_shard
+from pipeline.store import Store
+from schemas.errors import SinkError, SourceError
+from schemas.index import AppliedOp, IndexRow, table_to_rows
+from schemas.recipe import Source
+from schemas.sample import Sample
+
+PICTURED: Final = 16
+"""Copies on the picture; the text tells of all."""
+
+
+def show(sink: str, key: str, console: Console) -> Path:
+    """Prints the history and writes `<key>-history.png` right here; returns its path."""
+    store = Store(sink)
+    rows = _history(sink, read_index(store, pending=True), key)
+    first = rows[0]
+    console.print(f"[bold]{first.source_key}[/]  {len(rows)} copies", highlight=False)
+    console.print(f"from {first.source_shard}, content {first.source_hash}", soft_wrap=True)
+    for row in rows:
+        console.print(_table(row))
+    pairs, note = _pairs(store, rows[:PICTURED])
+    names = _layout(store, first.run).seg_classes or ()
+    target = Path(f"{first.source_key.replace('/', '-')}-history.png")
+    before_after(pairs, f"{first.source_key} in {sink}", note, names).save(target)
+    console.print(f"its picture: {target}", soft_wrap=True)
+    return target
+
+
+def _history(sink: str, index: pa.Table, key: str) -> list[IndexRow]:
+    """All copies of the source sample that the key names, by run and copy."""
+    if not index.num_rows:
+        raise SinkError(f"{sink}: there is no index; no run has committed anything here")
+    columns = ("source_key", "key", "sample_id")
+    named = [pc.fill_null(pc.equal(index[column], key), False) for column in columns]
+    found = index.filter(pc.or_(pc.or_(named[0], named[1]), named[2]))
+    if not found.num_rows:
+        known = {str(k) for column in columns[:2] for k in index[column].unique().to_pylist() if k}
+        near = difflib.get_close_matches(key, known, n=3, cutoff=0.3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise SinkError(f"{sink}: no sample {key!r} among {index.num_rows} copies{hint}")
+    source_key, content = found["source_key"][0], found["source_hash"][0]
+    same = pc.and_(
+        pc.equal(index["source_key"], source_key), pc.equal(index["source_hash"], content)
+    )
+    rows = table_to_rows(index.filter(same))
+    return sorted(rows, key=lambda row: (row.run, row.copy))
+
+
+def _table(row: IndexRow) -> Table:
+    table = Table(title=f"copy {row.copy}: {_status(row)}", title_justify="left", show_header=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in _facts(row):
+        table.add_row(name, value)
+    return table
+
+
+def _facts(row: IndexRow) -> list[tuple[str, str]]:
+    facts = [("sample", row.sample_id)]
+    if row.key is not None:
+        facts.append(("key", row.key))
+    if row.width is not None:
+        facts.append(("image", f"{row.width} x {row.height}"))
+        counted = Counter(row.labels)
+        objects = ", ".join(f"{n} {label}" for label, n in sorted(counted.items()))
+        facts.append(("objects", objects or "none"))
+    facts += [(op.step, _op(op)) for op in row.ops] or [("ops", "none was taken")]
+    facts += [(name, f"{value:.4g}") for name, value in _scores(row)]
+    if row.shard is not None:
+        facts.append(("shard", row.shard))
+        facts += [
+            (m.name.removeprefix(f"{row.key}."), _place(m.offset, m.size)) for m in row.members
+        ]
+    facts += [("chunk", row.chunk), ("run", row.run)]
+    facts.append(("recipe", f"{row.recipe}, seed {row.seed}"))
+    return facts
+
+
+def _status(row: IndexRow) -> str:
+    detail = f" ({row.detail})" if row.detail else ""
+    return row.status if row.reason is None else f"{row.status}, {row.reason}{detail}"
+
+
+def _op(op: AppliedOp) -> str:
+    """Every draw, one to a line, and the model."""
+    draws: dict[str, object] = json.loads(op.draw)
+    lines = [f"{name}: {json.dumps(value)}" for name, value in draws.items()]
+    return "\n".join([*lines, f"model: {op.model}"] if op.model else lines)
+
+
+def _scores(row: IndexRow) -> list[tuple[str, float]]:
+    likeness = [("psnr", row.psnr), ("ssim", row.ssim)]
+    scores = [(score.gate, score.score) for score in row.scores]
+    return [(name, value) for name, value in likeness if value is not None] + scores
+
+
+def _place(offset: int, size: int) -> str:
+    return f"{size} bytes at {offset}"
+
+
+def _pairs(store: Store, rows: Sequence[IndexRow]) -> tuple[list[Pair], str]:
+    """What is to be drawn, and a note of what could not be read any more."""
+    layout = _layout(store, rows[0].run)
+    source, note = _source(rows[0], layout)
+    pairs = [
+        Pair(row, source, readable(written(store, row, layout), layout) if row.shard else None)
+        for row in rows
+    ]
+    return pairs, note
+
+
+def _layout(store: Store, run: str) -> Source:
+    """How the run's recipe reads a sample, from the plan that the sink keeps."""
+    path = f"runs/{run}.plan.json"
+    try:
+        plan = json.loads(store.read(path))
+    except OSError as error:
+        raise SinkError(f"{store.at(path)}: the plan of the run cannot be read: {error}") from None
+    return Source.model_validate(plan["recipe"]["source"])
+
+
+def _source(row: IndexRow, layout: Source) -> tuple[Sample | None, str]:
+    try:
+        shard, refs = scan_shard(row.source_shard, layout)
+        chunk = Chunk(shard, 0, tuple(ref for ref in refs if ref.key == row.source_key), row.chunk)
+        encoded = read_chunk(chunk, layout)
+    except SourceError as error:
+        return None, str(error)
+    if not encoded or encoded[0].content != row.source_hash:
+        return None, f"{row.source_shard}: the source sample has changed since"
+    return readable(encoded[0], layout), ""
