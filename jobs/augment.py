@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 from rich.console import Console
 
-from jobs.counts import Counts, check_conserved, counts_of
+from jobs.counts import check_conserved, counts_of
 from jobs.live import Pace, Tally, live_view
 from jobs.plan import RunPlan, make_plan, write_plan
 from jobs.record import record_exists, versions, write_record
@@ -70,18 +70,81 @@ def _opening(planned: RunPlan, missing: int) -> str:
     return f"{planned.run}: {planned.samples} samples, {copies} copies, {chunks} chunks{found}"
 
 
-def _weave(
-    planned: RunPlan, missing: Sequence[Chunk], tracker: Tracker, console: Console
-) -> Pace:
+def _weave(planned: RunPlan, missing: Sequence[Chunk], tracker: Tracker, console: Console) -> Pace:
     """The missing chunks, woven and committed; the pace of this session."""
     from jobs.ray_session import ray_session
 
-    tally = _tally(planned, missing)
-    begun = tally.attempted
-    with console.status("starting Ray"):
-        session = ray_session(num_cpus=_cores() + 1)
-        session.__enter__()
-    return Pace(begun, 0)
+    tally = found = _tally(planned, missing)
+    with ExitStack() as stack:
+        with console.status("starting Ray"):
+            stack.enter_context(ray_session(num_cpus=_cores() + 1))
+            from pipeline.flow import run_flow
+
+        show = stack.enter_context(live_view(console, tally))
+        flow = run_flow(missing, planned.recipe, planned.run, planned.digest)
+        start = time.monotonic()
+        pace = Pace(0, 0.0)
+        for receipt in stack.enter_context(closing(flow)):
+            tally = tally.plus(receipt)
+            pace = Pace(tally.attempted - found.attempted, time.monotonic() - start)
+            show(tally, pace)
+            tracker.progress(tally, pace)
+            if tally.attempted >= ENOUGH:
+                _check_budget(planned, tally.failed, tally.attempted)
+    return pace
+
+
+def _finish(planned: RunPlan, pace: Pace, tracker: Tracker, console: Console) -> None:
+    """Publishes, and leaves the pictures and the record; a step may find itself done already."""
+    store, run = planned.store, planned.run
+    index = _rows(planned)
+    counts = counts_of(index)
+    check_conserved(planned, index)
+    _check_budget(planned, counts.failed, counts.attempted)
+    publish(store, run, [chunk.id for chunk in planned.chunks])
+    sheet = write_sheet(planned, index)
+    tracker.summary(counts.figures())
+    if sheet is not None:
+        tracker.picture(sheet, "contact_sheet.png")
+    tracker.output(store.at("shards"), digest_of([run, counts.kept]))
+    write_record(planned, counts, pace, tracker.run_id)
+    print_summary(planned, counts, pace, console)
+
+
+def _rows(planned: RunPlan) -> pa.Table:
+    """The index of this run as far as it is committed."""
+    store, run = planned.store, planned.run
+    if run not in {*published_runs(store), *pending_runs(store)}:
+        return INDEX_SCHEMA.empty_table()
+    return read_index(store, [run], pending=True)
+
+
+def _tally(planned: RunPlan, missing: Sequence[Chunk]) -> Tally:
+    """Where this session starts. Chunks that another run has published are not this run's."""
+    index = _rows(planned)
+    counts = counts_of(index)
+    mine = len(index["chunk"].unique())
+    samples = sum(len(chunk.samples) for chunk in missing)
+    return Tally(
+        chunks=mine + len(missing),
+        copies=counts.attempted + samples * planned.recipe.copies,
+        committed=mine,
+        kept=counts.kept,
+        rejected=counts.rejected,
+        failed=counts.failed,
+    )
+
+
+def _check_budget(planned: RunPlan, failed: int, attempted: int) -> None:
+    allowed = planned.recipe.budget.failed
+    if not attempted or failed / attempted <= allowed:
+        return
+    reasons = counts_of(_rows(planned)).reasons_text("failed")
+    raise RunError(
+        f"{planned.run}: {failed} of {attempted} copies failed ({reasons}); budget.failed allows "
+        f"{allowed:.0%}\nNothing is published. What is committed stays: raise budget.failed in "
+        f"{planned.file} and start the run again to go on."
+    )
 
 
 def _cores() -> int:

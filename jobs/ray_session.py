@@ -13,7 +13,8 @@ from contextlib import contextmanager
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DATA_LOG_LEVEL": "ERROR",
+    "RAY_DATA_LOG_LEVEL": "CRITICAL",  # errors are raised, and said once, in our words
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # its C++ side writes to our stderr
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # keeps CUDA visible to actors without GPUs; silences a warning
     "RAY_COLOR_PREFIX": "0",

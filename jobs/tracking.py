@@ -189,9 +189,7 @@ def _describe(
     _log_dataset(client, run_id, ", ".join(recipe.source.shards), contents, "source")
 
 
-def _log_metrics(
-    client: MlflowClient, run_id: str, values: Mapping[str, float], step: int
-) -> None:
+def _log_metrics(client: MlflowClient, run_id: str, values: Mapping[str, float], step: int) -> None:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
@@ -209,4 +207,3 @@ def _log_dataset(client: MlflowClient, run_id: str, url: str, digest: str, conte
         source=json.dumps(source),
     )
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
-

@@ -11,7 +11,7 @@ An error with a message for the user comes out as it was raised; Ray's wrapping 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Final
@@ -60,7 +60,7 @@ class FlowSpec:
 
 def run_flow(
     chunks: Sequence[Chunk], recipe: FullRecipe, run: str, digest: str
-) -> Iterator[Receipt]:
+) -> Generator[Receipt, None, None]:
     """Weaves and commits these chunks, in any order; one receipt for each as it is committed.
 
     Ray must be up. Closing the iterator stops the work after the chunks that are under way.
@@ -127,7 +127,7 @@ def _configure(context: DataContext) -> None:
     context.execution_options.preserve_order = False
 
 
-class _Chunks(Datasource):
+class _Chunks(Datasource):  # type: ignore[misc]
     """A planned list of chunks: one read task for each."""
 
     def __init__(self, chunks: Sequence[Chunk], source: Source) -> None:

@@ -1,0 +1,124 @@
+"""The command line. Each command imports its job when it is called: `--help` loads nothing heavy.
+
+An error with a message for the user ends as that message on stderr and its own exit code; anything
+else is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from schemas.errors import NoiseloomError
+
+INTERRUPTED: Final = 130
+"""What typer makes of Ctrl-C: 128 and the number of SIGINT."""
+
+app = typer.Typer(
+    name="noiseloom",
+    help="Weaves more training data out of a labelled image dataset; the labels stay true.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="a recipe, as YAML")]
+Sink = Annotated[str, typer.Argument(metavar="SINK", help="the sink of a run: a folder or a URL")]
+
+
+class ModelKind(StrEnum):
+    """What can be trained."""
+
+    DENOISER = "denoiser"
+    UPSCALER = "upscaler"
+
+
+@app.command()
+def run(
+    recipe: RecipeFile,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="check everything, print the plan, start nothing")
+    ] = False,
+) -> None:
+    """Run a recipe, or go on with it after a kill."""
+    from jobs import augment
+
+    if dry_run:
+        augment.dry_run(recipe, _console())
+    else:
+        augment.augment(recipe, _console())
+
+
+@app.command()
+def preview(
+    recipe: RecipeFile,
+    n: Annotated[int, typer.Option("-n", min=1, max=64, help="how many samples")] = 8,
+    out: Annotated[
+        Path | None, typer.Option(help="the picture; next to the recipe if left out")
+    ] = None,
+) -> None:
+    """Make a contact sheet, before and after, in seconds; no shard is written."""
+    from jobs.preview import preview as make_preview
+
+    make_preview(recipe, n, out, _console())
+
+
+@app.command()
+def verify(
+    sink: Sink,
+    replay: Annotated[
+        int, typer.Option(min=0, metavar="N", help="make N samples again and compare the bytes")
+    ] = 0,
+) -> None:
+    """Check everything that the index says against the shards."""
+    from jobs.verify import verify as check
+
+    check(sink, replay, _console())
+
+
+@app.command()
+def show(
+    sink: Sink,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="a sample's key or id")],
+) -> None:
+    """Print a sample's whole history, and write its picture."""
+    from jobs.show import show as tell
+
+    tell(sink, key, _console())
+
+
+@app.command()
+def train(
+    kind: Annotated[ModelKind, typer.Argument(help="what to train")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="a training configuration, as YAML")
+    ],
+) -> None:
+    """Train a model on your own shards, or go on after a kill."""
+    from jobs.train import train as fit
+
+    fit(kind.value, config, _console())
+
+
+def main() -> None:
+    """The entry point."""
+    try:
+        app(prog_name="noiseloom")
+    except NoiseloomError as error:
+        _console().print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _console().print(
+                "stopped; what is committed stays, the same command goes on from there"
+            )
+        raise
+
+
+def _console() -> Console:
+    return Console(stderr=True)

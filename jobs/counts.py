@@ -1,0 +1,74 @@
+"""What became of a run's copies, counted from its index."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from jobs.plan import RunPlan
+from schemas.errors import RunError
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Copies by status, by status and reason, and by op; median likeness to the source."""
+
+    attempted: int
+    kept: int
+    rejected: int
+    failed: int
+    reasons: dict[tuple[str, str], int]
+    ops: dict[str, int]
+    psnr: float | None
+    ssim: float | None
+
+    def reasons_text(self, status: str) -> str:
+        """The commonest reasons of this status, with their counts."""
+        found = sorted((-n, reason) for (of, reason), n in self.reasons.items() if of == status)
+        return ", ".join(f"{reason} {-n}" for n, reason in found[:4])
+
+    def figures(self) -> dict[str, float]:
+        """The numbers that are tracked."""
+        figures: dict[str, float] = {
+            "attempted": self.attempted,
+            **{f"reason.{reason}": n for (_, reason), n in self.reasons.items()},
+            **{f"op.{kind}": n for kind, n in self.ops.items()},
+        }
+        likeness = {"psnr_median": self.psnr, "ssim_median": self.ssim}
+        return figures | {name: value for name, value in likeness.items() if value is not None}
+
+
+def counts_of(index: pa.Table) -> Counts:
+    """The counts of these rows."""
+    status = Counter(index["status"].to_pylist())
+    pairs = zip(index["status"].to_pylist(), index["reason"].to_pylist(), strict=True)
+    return Counts(
+        attempted=len(index),
+        kept=status["kept"],
+        rejected=status["rejected"],
+        failed=status["failed"],
+        reasons=dict(Counter((of, reason) for of, reason in pairs if reason is not None)),
+        ops=dict(Counter(op["kind"] for ops in index["ops"].to_pylist() for op in ops)),
+        psnr=_median(index["psnr"]),
+        ssim=_median(index["ssim"]),
+    )
+
+
+def check_conserved(planned: RunPlan, index: pa.Table) -> None:
+    """Every chunk of the run has a row for each of its copies, and nothing else is there."""
+    found = Counter(index["chunk"].to_pylist())
+    for chunk in planned.chunks:
+        expected = len(chunk.samples) * planned.recipe.copies
+        there = found.pop(chunk.id, None)  # None: published by another run
+        if there not in (None, expected):
+            raise RunError(f"chunk {chunk.id}: {there} rows, expected {expected}")
+    if found:
+        raise RunError(f"{planned.run}: rows of chunks that are not planned: {', '.join(found)}")
+
+
+def _median(column: pa.ChunkedArray) -> float | None:
+    values = column.drop_null().to_pylist()
+    return float(statistics.median(values)) if values else None

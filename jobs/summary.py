@@ -1,0 +1,71 @@
+"""What a run says before it starts and after it ends, as tables on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from jobs.counts import Counts
+from jobs.live import Pace
+from jobs.plan import RunPlan
+from jobs.record import record_path
+from jobs.sheet import sheet_path
+from jobs.tracking import look_command, without_secrets
+from pipeline.sink import published_path
+
+
+def print_plan(planned: RunPlan, done: AbstractSet[str], console: Console) -> None:
+    """What would be done."""
+    recipe = planned.recipe
+    table = _table(f"{planned.run} (dry run)")
+    table.add_row("digest", planned.digest)
+    for shard in planned.shards:
+        chunks = [chunk for chunk in planned.chunks if chunk.shard == shard]
+        samples = sum(len(chunk.samples) for chunk in chunks)
+        table.add_row("source", f"{shard.url}: {samples} samples, {len(chunks)} chunks")
+    for name, digest in planned.models.items():
+        table.add_row("model", f"{name}: {recipe.models[name].native} ({digest})")
+    for i, op in enumerate(recipe.ops):
+        table.add_row(
+            "op", f"{op.kind}#{i}, p={op.p:g}" + (f", {op.model_name}" if op.model_name else "")
+        )
+    for gate in recipe.gates:
+        table.add_row("gate", gate.kind)
+    table.add_row("copies", f"{recipe.copies} each, {planned.samples * recipe.copies} in all")
+    there = sum(chunk.id in done for chunk in planned.chunks)
+    table.add_row("chunks", f"{len(planned.chunks)}, {there} of them committed")
+    table.add_row("sink", recipe.sink)
+    console.print(table)
+
+
+def print_summary(planned: RunPlan, counts: Counts, pace: Pace, console: Console) -> None:
+    """What came of it, and where to look."""
+    store, run = planned.store, planned.run
+    table = _table(run)
+    rejected, failed = counts.reasons_text("rejected"), counts.reasons_text("failed")
+    table.add_row("kept", f"{counts.kept} of {counts.attempted} copies")
+    table.add_row("rejected", f"{counts.rejected}" + (f" ({rejected})" if rejected else ""))
+    table.add_row("failed", f"{counts.failed}" + (f" ({failed})" if failed else ""))
+    table.add_row("ops", ", ".join(f"{kind} {n}" for kind, n in sorted(counts.ops.items())))
+    if pace.images:
+        table.add_row("pace", f"{pace.rate:.1f} images/s, {pace.images} in {pace.seconds:.0f} s")
+    table.add_row("shards", store.at("shards"))
+    table.add_row("index", store.at(published_path(run)))
+    table.add_row("record", store.at(record_path(run)))
+    table.add_row("pictures", store.at(sheet_path(run)))
+    tracking = planned.recipe.tracking
+    if tracking.uri is not None:
+        table.add_row("MLflow", look_command(tracking) or without_secrets(tracking.uri))
+    table.add_row("check", f"noiseloom verify {planned.recipe.sink} --replay 8")
+    console.print(table)
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.show_header = False
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
