@@ -1,0 +1,48 @@
+# Everything on a machine with nothing but Python 3.11 and make: `make run`, `make test`.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+INSTALLED := .venv/installed
+RECIPES := jobs/recipes/bccd.yaml jobs/recipes/nuclei.yaml
+
+# Ray's workers and torch's threads would otherwise spin while they wait, on cores that others need.
+export OMP_WAIT_POLICY := passive
+
+.PHONY: run test check lock clean help
+
+help:
+	@echo 'make run    augment the sample datasets, and say where to look'
+	@echo 'make test   check everything: format, lint, types, tests'
+	@echo 'make check  the same, for those who have installed already'
+	@echo 'make lock   resolve requirements.lock again'
+	@echo 'make clean  remove the environment and what runs have left'
+
+run: $(INSTALLED)
+	@for recipe in $(RECIPES); do $(BIN)/noiseloom run $$recipe || exit $$?; done
+
+test: check
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+	    --group dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv out mlruns mlflow.db
