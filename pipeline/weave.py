@@ -66,21 +66,28 @@ class _Copy:
 
 
 def weave_chunk(
-    encoded: Sequence[EncodedSample], recipe: FullRecipe, models: Models, context: RunContext
+    encoded: Sequence[EncodedSample],
+    recipe: FullRecipe,
+    models: Models,
+    context: RunContext,
+    copies: Sequence[int] | None = None,
 ) -> list[WovenCopy]:
-    """Every copy of every sample, in order; each op is applied to all that take it at once."""
+    """Every copy of every sample, in order; each op is applied to all that take it at once.
+
+    A replay names the `copies` that it wants.
+    """
     with ThreadPoolExecutor(CODEC_THREADS) as threads:
         sources = list(threads.map(partial(_decode, layout=recipe.source), encoded))
-        copies = [
+        under_way = [
             _begin(item, source, copy)
             for item, source in zip(encoded, sources, strict=True)
-            for copy in range(recipe.copies)
+            for copy in (range(recipe.copies) if copies is None else copies)
         ]
         for position, op in enumerate(recipe.ops):
-            copies = _apply(op, f"{op.kind}#{position}", copies, recipe.seed, models)
-        verdicts = _judge(copies, recipe, models)
+            under_way = _apply(op, f"{op.kind}#{position}", under_way, recipe.seed, models)
+        verdicts = _judge(under_way, recipe, models)
         finish = partial(_finish, recipe=recipe, context=context)
-        return list(threads.map(finish, copies, verdicts))
+        return list(threads.map(finish, under_way, verdicts))
 
 
 def _decode(encoded: EncodedSample, layout: Source) -> Outcome:

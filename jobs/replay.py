@@ -1,0 +1,147 @@
+"""Samples made again from their rows: the promise that the index is all that is needed.
+
+A row names its source sample by shard, key and content, and its run the recipe and the models. The
+sample is woven alone, though it was made in a chunk: that it comes out the same also shows that its
+pixels do not depend on its neighbours. Slugs:
+
+    replay_impossible    the source, the recipe or a model is not there any more, or has changed
+    replay_differs       other bytes, other draws, or not kept
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from jobs.audit import Finding, PlanFile, Run
+from jobs.record import versions
+from pipeline.codec import decode_image
+from pipeline.models import load_models
+from pipeline.op import Models
+from pipeline.recipe import FullRecipe, check_models
+from pipeline.source import Chunk, EncodedSample, SampleRef, Shard, read_chunk, scan_shard
+from pipeline.store import Store
+from pipeline.weave import RunContext, WovenCopy, weave_chunk
+from schemas.errors import ModelError, RecipeError, SampleError, SourceError
+from schemas.index import IndexRow
+from schemas.members import split_name
+
+
+class ReplayError(Exception):
+    """Why a sample cannot be made again; becomes a finding."""
+
+
+def spread(rows: Sequence[IndexRow], count: int) -> list[IndexRow]:
+    """`count` of these rows, evenly over all of them; the same ones every time."""
+    count = min(count, len(rows))
+    return [rows[(2 * i + 1) * len(rows) // (2 * count)] for i in range(count)]
+
+
+@dataclass
+class Replayer:
+    """Makes samples of some runs again; keeps models and scanned shards for the next one."""
+
+    store: Store
+    runs: dict[str, Run]
+    _models: dict[str, Models] = field(default_factory=dict)
+    _shards: dict[str, tuple[Shard, dict[str, SampleRef]]] = field(default_factory=dict)
+
+    def check(self, row: IndexRow) -> Finding | None:
+        """None where the row's sample comes out as it lies in its shard."""
+        where = f"{row.shard}: {row.key}"
+        try:
+            made = self._made(row)
+            stored = {m.name: self._stored(row, m.offset, m.size) for m in row.members}
+        except ReplayError as error:
+            return Finding(where, "replay_impossible", str(error))
+        difference = _difference(row, made, stored)
+        if difference is None:
+            return None
+        return Finding(where, "replay_differs", difference + self._other_versions(row.run))
+
+    def _made(self, row: IndexRow) -> WovenCopy:
+        plan = self.runs[row.run].plan
+        if plan is None:
+            raise ReplayError(f"runs/{row.run}.plan.json cannot be read")
+        models = self._models_of(row, plan)
+        encoded = self._source(row, plan.recipe)
+        context = RunContext(row.run, row.recipe, row.chunk)
+        (copy,) = weave_chunk([encoded], plan.recipe, models, context, copies=[row.copy])
+        return copy
+
+    def _models_of(self, row: IndexRow, plan: PlanFile) -> Models:
+        if row.run not in self._models:
+            try:
+                digests = check_models(plan.recipe)
+            except (RecipeError, ModelError) as error:
+                raise ReplayError(str(error)) from error
+            if digests != plan.models or plan.recipe.digest(digests) != row.recipe:
+                raise ReplayError("the models are not those that the run was made with")
+            self._models[row.run] = _loaded(plan.recipe)
+        return self._models[row.run]
+
+    def _source(self, row: IndexRow, recipe: FullRecipe) -> EncodedSample:
+        try:
+            if row.source_shard not in self._shards:
+                shard, refs = scan_shard(row.source_shard, recipe.source)
+                self._shards[row.source_shard] = shard, {ref.key: ref for ref in refs}
+            shard, samples = self._shards[row.source_shard]
+            refs = tuple(samples[key] for key in (row.source_key,) if key in samples)
+            found = read_chunk(Chunk(shard, 0, refs, row.chunk), recipe.source)
+        except SourceError as error:
+            raise ReplayError(str(error)) from error
+        if not found or found[0].content != row.source_hash:
+            raise ReplayError(f"{row.source_shard}: {row.source_key} is gone, or has changed")
+        return found[0]
+
+    def _stored(self, row: IndexRow, offset: int, size: int) -> bytes:
+        try:
+            return self.store.read(row.shard or "", offset, size)
+        except OSError as error:
+            raise ReplayError(str(error)) from error
+
+    def _other_versions(self, run: str) -> str:
+        """What else may be the reason: the same bytes are promised for the same versions."""
+        record, now = self.runs[run].record, versions()
+        then = record.versions if record is not None else {}
+        changed = [f"{name} {old}" for name, old in then.items() if now.get(name) != old]
+        return f" (made with {', '.join(changed)})" if changed else ""
+
+
+def _loaded(recipe: FullRecipe) -> Models:
+    if not recipe.models:
+        return {}
+    import torch
+
+    if recipe.resources.gpus > 0 and not torch.cuda.is_available():
+        raise ReplayError("made on a GPU, and there is none here: the bytes would differ")
+    torch.set_num_threads(max(1, int(recipe.resources.cpus)))
+    return load_models(recipe.models, "cuda" if recipe.resources.gpus > 0 else "cpu")
+
+
+def _difference(row: IndexRow, made: WovenCopy, stored: dict[str, bytes]) -> str | None:
+    if made.row.status != "kept":
+        return f"comes out {made.row.status}: {made.row.reason}"
+    if made.row.ops != row.ops:
+        return "other ops, or other draws"
+    members = {f"{row.key}.{suffix}": data for suffix, data in made.members.items()}
+    if members.keys() != stored.keys():
+        return f"members {', '.join(sorted(members))}; stored are {', '.join(sorted(stored))}"
+    for name, data in members.items():
+        if data != stored[name]:
+            return f"{split_name(name)[1]}: {_apart(stored[name], data)}"
+    return None
+
+
+def _apart(stored: bytes, made: bytes) -> str:
+    """How far two files are from each other; in pixels where both are images of one size."""
+    try:
+        a, b = (decode_image(data).astype(int) for data in (stored, made))
+    except SampleError:
+        return f"{len(stored)} bytes, made again {len(made)}"
+    if a.shape != b.shape:
+        return f"{a.shape}, made again {b.shape}"
+    apart = np.abs(a - b).max(axis=2)
+    return f"{np.count_nonzero(apart)} of {apart.size} pixels differ, by {apart.max()} at most"

@@ -1,0 +1,158 @@
+"""`noiseloom verify SINK [--replay N]`: does the sink hold what its index says?
+
+Read is everything: every index file, every shard, every sample's pixels and labels; `--replay`
+makes N kept samples again from their rows. Nothing is written. The exit code is 0 where all is
+well, 1 where something is wrong; leftovers that touch nothing published are told, and are no fault.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from jobs.audit import (
+    Finding,
+    PlanFile,
+    RecordFile,
+    Run,
+    check_run,
+    check_shard,
+    read_run_file,
+    status_counts,
+)
+from jobs.record import record_path
+from jobs.replay import Replayer, spread
+from pipeline.sink import SHARDS, pending_runs, published_runs, read_index
+from pipeline.store import Store
+from schemas.errors import SinkError
+from schemas.index import IndexRow, table_to_rows
+
+SHOWN: Final = 30
+CHECKERS: Final = 2
+"""Shards under way at once: decoding releases the GIL, and each shard is held in memory whole."""
+
+
+def verify(sink: str, replay: int, console: Console) -> int:
+    """Checks the sink, prints what was found, and returns the exit code."""
+    store = Store(sink)
+    runs, findings = _read_runs(store)
+    rows = [row for run in runs for row in run.rows]
+    kept = [row for row in rows if row.status == "kept"]
+    replayed = spread(kept, replay)
+    by_shard = _by_shard(kept)
+    with _progress(console) as progress:
+        task = progress.add_task("shards", total=len(by_shard))
+        for found in _check_shards(store, by_shard, {run.name: run for run in runs}):
+            findings += found
+            progress.advance(task)
+        findings += _leftovers(store, by_shard)
+        if replayed:
+            task = progress.add_task("made again", total=len(replayed))
+            for finding in _replay(store, runs, replayed):
+                findings += [finding] if finding is not None else []
+                progress.advance(task)
+    count = status_counts(rows)
+    told = (
+        f"{sink}: {len(runs)} runs, {count.attempted} copies ({count.kept} kept, {count.rejected} "
+        f"rejected, {count.failed} failed), {len(by_shard)} shards, {len(replayed)} made again"
+    )
+    console.print(told, soft_wrap=True, highlight=False, markup=False)
+    return _verdict(findings, console)
+
+
+def _read_runs(store: Store) -> tuple[list[Run], list[Finding]]:
+    """All runs, and what their own files and their counts show."""
+    published = published_runs(store)
+    names = [*published, *(name for name in pending_runs(store) if name not in published)]
+    if not names:
+        raise SinkError(f"{store.url}: no run has committed anything here")
+    runs: list[Run] = []
+    findings: list[Finding] = []
+    for name in names:
+        try:
+            rows = table_to_rows(read_index(store, [name], pending=name not in published))
+        except SinkError as error:
+            findings.append(Finding(name, "unreadable_index", str(error)))
+            continue
+        plan = read_run_file(store, f"runs/{name}.plan.json", PlanFile)
+        record = read_run_file(store, record_path(name), RecordFile)
+        runs.append(Run(name, name in published, tuple(rows), plan, record))
+    chunks = frozenset(row.chunk for run in runs if run.published for row in run.rows)
+    return runs, findings + [finding for run in runs for finding in check_run(run, chunks)]
+
+
+def _by_shard(kept: Sequence[IndexRow]) -> dict[str, list[IndexRow]]:
+    by_shard: dict[str, list[IndexRow]] = {}
+    for row in kept:
+        by_shard.setdefault(row.shard or "", []).append(row)
+    return by_shard
+
+
+def _check_shards(
+    store: Store, by_shard: dict[str, list[IndexRow]], runs: dict[str, Run]
+) -> Iterator[list[Finding]]:
+    def check(path: str) -> list[Finding]:
+        rows = by_shard[path]
+        plan = runs[rows[0].run].plan
+        return list(check_shard(store, path, rows, plan.recipe.source if plan else None))
+
+    with ThreadPoolExecutor(CHECKERS) as threads:
+        yield from threads.map(check, by_shard)
+
+
+def _leftovers(store: Store, by_shard: Iterable[str]) -> list[Finding]:
+    unclaimed = sorted(set(store.list(SHARDS)) - set(by_shard))
+    return [Finding(path, "unreferenced_shard", "no row names it") for path in unclaimed]
+
+
+def _replay(
+    store: Store, runs: Sequence[Run], rows: Sequence[IndexRow]
+) -> Iterator[Finding | None]:
+    replayer = Replayer(store, {run.name: run for run in runs})
+    for row in rows:
+        yield replayer.check(row)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _verdict(findings: Sequence[Finding], console: Console) -> int:
+    if findings:
+        console.print(_table(findings))
+    wrong = Counter(finding.slug for finding in findings if not finding.harmless)
+    if not wrong:
+        console.print("everything is as the index says", style="green")
+        return 0
+    told = ", ".join(f"{slug} {n}" for slug, n in sorted(wrong.items()))
+    console.print(f"{wrong.total()} findings: {told}", style="red", highlight=False)
+    return 1
+
+
+def _table(findings: Sequence[Finding]) -> Table:
+    """The first findings, faults before notes."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("where", "finding", "detail"):
+        table.add_column(name, overflow="fold")
+    ordered = sorted(findings, key=lambda finding: finding.harmless)
+    for finding in ordered[:SHOWN]:
+        style = "yellow" if finding.harmless else "red"
+        table.add_row(Text(finding.where), Text(finding.slug, style), Text(finding.detail))
+    if len(ordered) > SHOWN:
+        table.add_row("", f"and {len(ordered) - SHOWN} more", "")
+    return table
