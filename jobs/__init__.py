@@ -1,0 +1,1 @@
+"""What a person or a scheduler starts. The one place that knows MLflow, and where Ray is started."""

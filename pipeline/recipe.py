@@ -26,7 +26,7 @@ def load_recipe(path: str | Path) -> FullRecipe:
     """The recipe in this file; RecipeError with all mistakes, their places and what is legal."""
     document = read_document(path)
     recipe = validate(document, FullRecipe)
-    problems = [*_unknown_models(recipe), *_impossible_pool(recipe)]
+    problems = [*_secrets(recipe), *_unknown_models(recipe), *_impossible_pool(recipe)]
     if problems:
         raise RecipeError(report(document.name, problems, document.lines))
     return recipe
@@ -60,6 +60,16 @@ def _uses(recipe: FullRecipe) -> Iterator[tuple[Place, str | None, str | None]]:
         yield ("ops", i, "model"), op.model_name, op.needs
     for i, gate in enumerate(recipe.gates):
         yield ("gates", i, "model"), gate.model_name, None
+
+
+def _secrets(recipe: FullRecipe) -> Iterator[Problem]:
+    """These URLs are written into the index: a user name or password must not be in them."""
+    urls: list[tuple[Place, str]] = [(("sink",), recipe.sink)]
+    urls += [(("source", "shards", i), url) for i, url in enumerate(recipe.source.shards)]
+    for place, url in urls:
+        if "@" in url.partition("://")[2].partition("/")[0]:
+            says = "names a user or a password; they belong in the environment of the process"
+            yield Problem(place, says)
 
 
 def _unknown_models(recipe: FullRecipe) -> Iterator[Problem]:

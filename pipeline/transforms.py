@@ -11,6 +11,7 @@ import functools
 import inspect
 import os
 import random
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,6 +92,8 @@ class Built:
 @functools.cache
 def _library() -> ModuleType:
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else the import asks a server for its version
+    # Its ToTensorV2, which makes no image of bytes, would import torch just to read a recipe.
+    sys.modules.setdefault("albumentations.pytorch", None)  # type: ignore[arg-type]
     import albumentations
 
     for advice in _ADVICE:

@@ -1,0 +1,181 @@
+"""A mistake in a recipe is said on one screen, with its place and what is legal there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from pipeline.recipe import check_models, load_recipe
+from schemas.errors import RecipeError
+
+GOOD = """
+    source: {shards: a.tar, segmentation: seg.png}
+    sink: out
+    seed: 3
+    ops:
+      - {kind: classic, transforms: [HorizontalFlip: {p: 0.5}], p: 0.5}
+      - {kind: noise_denoise, model: denoiser, strength: [0.2, 0.4]}
+    gates: [{kind: fidelity, psnr: [5, 60]}]
+    models: {denoiser: {native: weights/x}}
+"""
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(dedent(GOOD))
+    return path
+
+
+def mistake(path: Path, old: str, new: str) -> str:
+    """What is said of the good recipe with one thing changed."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    said = str(caught.value)
+    assert len(said.splitlines()) <= 40
+    assert "pydantic" not in said
+    return said
+
+
+def test_a_recipe_without_mistakes_is_read(written: Path) -> None:
+    recipe = load_recipe(written)
+    assert [op.kind for op in recipe.ops] == ["classic", "noise_denoise"]
+    assert recipe.source.shards == ("a.tar",)
+
+
+def test_a_recipe_survives_the_way_to_a_worker(written: Path) -> None:
+    recipe = load_recipe(written)
+    again = type(recipe).model_validate_json(recipe.model_dump_json())
+    assert again == recipe
+    assert again.digest({}) == recipe.digest({})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "hint"),
+    [
+        ("classic", "clasic", "ops[0].kind", "did you mean classic?"),
+        ("kind: classic,", "", "ops[0].kind", "legal kinds: classic"),
+        ("fidelity", "fidelty", "gates[0].kind", "did you mean fidelity?"),
+        ("strength", "strenght", "ops[1].strenght", "did you mean strength?"),
+        ("[0.2, 0.4]", "[0.2, 1.4]", "ops[1].strength[1]", "at most 1"),
+        ("[0.2, 0.4]", "high", "ops[1].strength", '"high"'),
+        ("p: 0.5}\n", "p: 1.5}\n", "ops[0].p", "at most 1"),
+        ("shards", "shard", "source.shard", "did you mean shards?"),
+        ("source: {shards: a.tar, segmentation: seg.png}", "", "source", "is missing"),
+        ("sink: out", "sink: ''", "sink", "not empty"),
+        ("seed: 3", "seed: -3", "seed", "at least 0"),
+        ("seed: 3", "sead: 3", "sead", "did you mean seed?"),
+        ("seed: 3", "copies: 0", "copies", "at least 1"),
+        ("seed: 3", "copies: many", "copies", "a whole number"),
+        ("seed: 3", "resources: {pool: [2, 1]}", "resources.pool", "[2, 1]"),
+        ("seed: 3", "resources: {batch: aut}", "resources.batch", "did you mean auto?"),
+        ("seed: 3", "resources: {gpu: 1}", "resources.gpu", "did you mean gpus?"),
+        ("seed: 3", "budget: {failed: 2}", "budget.failed", "at most 1"),
+        ("model: denoiser", "model: denoisr", "ops[1].model", "did you mean denoiser?"),
+        ("native", "nativ", "models.denoiser.nativ", "did you mean native?"),
+        ("HorizontalFlip", "HorizontlFlip", "ops[0].transforms[0]", "HorizontalFlip"),
+        ("psnr: [5, 60]", "psnr: [60, 5]", "gates[0].psnr", "60"),
+        ("sink: out", "sink: 's3://me:secret@lab/x'", "sink", "environment"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place_and_what_is_legal(
+    written: Path, old: str, new: str, place: str, hint: str
+) -> None:
+    said = mistake(written, old, new)
+    assert f"{place}:" in said
+    assert hint in said
+    assert ": 1 mistake\n" in said
+    assert "line " in said
+
+
+def test_a_secret_is_not_repeated(written: Path) -> None:
+    assert "hunter2" not in mistake(written, "a.tar", "'s3://me:hunter2@lab/a.tar'")
+
+
+def test_all_mistakes_are_said_at_once_in_the_order_of_the_file(written: Path) -> None:
+    text = written.read_text().replace("seed: 3", "copies: 0\nchunksize: 4").replace("psnr", "psn")
+    written.write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(written)
+    said = str(caught.value)
+    assert said.index("copies:") < said.index("chunksize:") < said.index("gates[0].psn:")
+    assert "did you mean chunk_size?" in said
+
+
+def test_a_hundred_mistakes_still_fit_on_a_screen(written: Path) -> None:
+    ops = "\n".join("  - {kind: x, y: [" + "very long " * 50 + "]}" for _ in range(100))
+    written.write_text(f"source: {{shards: a}}\nsink: b\nops:\n{ops}\n")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(written)
+    assert len(str(caught.value).splitlines()) <= 45
+    assert "more" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "empty"),
+        ("# nothing\n", "empty"),
+        ("just words", "it must be a mapping"),
+        ("[1, 2]", "it must be a mapping"),
+        ("a: [1\nb: 2", "line 2, column 2"),
+        ("a: 1\nb: {c: 2, c: 3}", "line 2: the key 'c' stands twice"),
+        ("a: !!python/object/apply:os.system [ls]", "python/object/apply:os.system' is refused"),
+        ("a: !thing x", "'!thing' is refused"),
+        ("a: &x 1\nb: *x", "line 1: anchors and aliases are refused"),
+        ("a: 2026-01-31", "'timestamp' is refused"),
+        ("1: 2", "keys are plain text"),
+        ("? [a]\n: b", "keys are plain text"),
+        ("a: 1\n---\nb: 2", "found another document"),
+        ("a: \x00", "not YAML"),
+        ("[" * 5000, "nested too deeply"),
+        ("a: " + "x" * 300_000, "bytes; at most"),
+    ],
+)
+def test_what_is_not_plain_yaml_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    assert said in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"gone\.yaml: there is no such file"):
+        load_recipe(tmp_path / "gone.yaml")
+    with pytest.raises(RecipeError, match="not a file"):
+        load_recipe(tmp_path)
+
+
+def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(b"a: \xff\xfe")
+    with pytest.raises(RecipeError, match="not UTF-8"):
+        load_recipe(path)
+
+
+def test_a_missing_model_folder_is_named_with_its_place(written: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        check_models(load_recipe(written))
+    assert "models.denoiser: " in str(caught.value)
+    assert "weights/x" in str(caught.value)
+
+
+def test_reading_a_recipe_imports_neither_torch_nor_ray_nor_mlflow(written: Path) -> None:
+    code = (
+        "import sys; from pipeline.recipe import load_recipe; load_recipe(sys.argv[1]);"
+        "print([name for name in ('torch', 'ray', 'mlflow', 'diffusers') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(written)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
