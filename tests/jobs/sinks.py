@@ -1,0 +1,57 @@
+"""A finished run in a sink, by the real parts but without Ray and MLflow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jobs.counts import counts_of
+from jobs.live import Pace
+from jobs.plan import RunPlan, make_plan, write_plan
+from jobs.record import write_record
+from pipeline.models import load_models
+from pipeline.sink import commit_chunk, publish, read_index
+from pipeline.source import read_chunk
+from pipeline.weave import RunContext, weave_chunk
+from tests.pipeline.shards import sample_files, tar_of
+
+CLASSIC = "- {kind: classic, transforms: [{HorizontalFlip: {p: 0.5}}, {GaussNoise: {p: 1.0}}]}"
+
+
+def planned_run(folder: Path, ops: str = CLASSIC, models: str = "{}") -> RunPlan:
+    """Seven samples in two shards, one of them broken, and a recipe for two copies of each."""
+    for number in range(2):
+        files = [f for n in range(4 - number) for f in sample_files(f"s{number}{n}", width=32 + n)]
+        if number == 0:
+            files[0] = (files[0][0], b"no image")
+        (folder / f"train-{number}.tar").write_bytes(tar_of(files))
+    recipe = folder / "cells.yaml"
+    recipe.write_text(
+        f"source: {{shards: '{folder}/train-*.tar', segmentation: seg.png, classes: [cell]}}\n"
+        f"sink: {folder}/out\nseed: 3\ncopies: 2\nchunk_size: 3\nmodels: {models}\n"
+        f"tracking: {{uri: null}}\nops:\n{ops}\n"
+    )
+    return make_plan(recipe)
+
+
+def weave(planned: RunPlan) -> None:
+    """Weaves and commits every chunk."""
+    write_plan(planned)
+    models = load_models(planned.recipe.models, "cpu") if planned.models else {}
+    for chunk in planned.chunks:
+        encoded = read_chunk(chunk, planned.recipe.source)
+        context = RunContext(planned.run, planned.digest, chunk.id)
+        woven = weave_chunk(encoded, planned.recipe, models, context)
+        commit_chunk(
+            planned.store,
+            planned.run,
+            chunk.id,
+            [(copy.row, copy.members) for copy in woven],
+            len(encoded) * planned.recipe.copies,
+        )
+
+
+def finish(planned: RunPlan) -> None:
+    """Publishes, and writes the record."""
+    publish(planned.store, planned.run, [chunk.id for chunk in planned.chunks])
+    counts = counts_of(read_index(planned.store, [planned.run]))
+    write_record(planned, counts, Pace(14, 1.0), None)
