@@ -138,7 +138,7 @@ def _upscale_batch(
     made: list[ByteArray | SampleError] = []
     for task, tone, low, residual in zip(tasks, tones, lows, residuals, strict=True):
         height, width = low.shape[:2]
-        scale = np.float32(config.residual_deviation[2 if task.factor == 2 else 4])
+        scale = np.float32(config.residual_deviation[task.factor])
         values = tone.encode(low) + residual[:height, :width] * scale
         finite = bool(np.isfinite(values).all())
         made.append(tone.decode(values) if finite else SampleError("not_finite", "the model returned NaN or infinity"))

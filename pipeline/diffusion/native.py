@@ -50,7 +50,7 @@ class UpscalerConfig(Spec):
     net: NetConfig
     shift: float = Field(gt=0)
     curve: Curve
-    residual_deviation: dict[Literal[2, 4], float]
+    residual_deviation: dict[int, float]
 
     @property
     def condition_channels(self) -> int:

@@ -23,17 +23,22 @@ MIN_DEVIATION = 0.01
 
 @dataclass(frozen=True)
 class Tone:
-    """The map of one image; `mean` and `deviation` are taken after the curve, over all its pixels and channels."""
+    """The map of one image; `mean` and `deviation` are taken after the curve, over all its pixels and channels.
+
+    `gray`: the three channels are the same everywhere, and stay so.
+    """
 
     curve: Curve
     mean: float
     deviation: float
+    gray: bool = False
 
     @staticmethod
     def of(image_hwc: ByteArray, curve: Curve) -> Tone:
         """The tone of this image."""
         values = _bend(image_hwc, curve)
-        return Tone(curve, float(values.mean()), max(float(values.std()), MIN_DEVIATION))
+        gray = bool((image_hwc == image_hwc[:, :, :1]).all())
+        return Tone(curve, float(values.mean()), max(float(values.std()), MIN_DEVIATION), gray)
 
     def encode(self, image_hwc: ByteArray) -> FloatImage:
         """8-bit pixels to what the network sees."""
@@ -41,6 +46,8 @@ class Tone:
 
     def decode(self, values_hwc: FloatImage) -> ByteArray:
         """What the network made to 8-bit pixels, rounded and clipped."""
+        if self.gray:
+            values_hwc = np.broadcast_to(values_hwc.mean(axis=2, keepdims=True), values_hwc.shape)
         values = np.clip(values_hwc * np.float32(self.deviation) + np.float32(self.mean), 0, 1)
         if self.curve == "sqrt":
             values = values**2

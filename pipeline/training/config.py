@@ -56,6 +56,6 @@ class TrainConfig(Spec):
             raise ValueError(f"crop {self.crop} is not a multiple of {self.net.multiple} (patch · 2^(levels - 1))")
         if self.batch % self.workers:
             raise ValueError(f"batch {self.batch} does not divide among {self.workers} workers")
-        if self.data.classes is None:
+        if self.data.classes is None:  # [] is legal: an upscaler needs no labels
             raise ValueError("data.classes: name the box classes in order; they become the label map's channels")
         return self

@@ -35,7 +35,9 @@ def test_a_level_per_sample_is_one_plain_solver_per_sample() -> None:
     strengths = [0.25, 0.6, 1.0]
     together = denoise(x, torch.tensor(strengths), 7, SHIFT, wave, lambda x, _: x)
     for i, strength in enumerate(strengths):
-        torch.testing.assert_close(together[i], one_plain_solver(x[i], strength, 7), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            together[i], one_plain_solver(x[i], strength, 7), rtol=1e-5, atol=1e-5
+        )
 
 
 def test_a_perfect_network_brings_the_image_back_from_every_strength() -> None:
@@ -48,7 +50,9 @@ def test_a_perfect_network_brings_the_image_back_from_every_strength() -> None:
         alpha, sigma = alpha_sigma(t_b, SHIFT)
         return alpha * ((x - alpha * image) / sigma) - sigma * image
 
-    out = denoise(noised(image, noise, strengths, SHIFT), strengths, 6, SHIFT, oracle, lambda x, _: x)
+    out = denoise(
+        noised(image, noise, strengths, SHIFT), strengths, 6, SHIFT, oracle, lambda x, _: x
+    )
     torch.testing.assert_close(out, image, rtol=0, atol=2e-3)
 
 
@@ -74,4 +78,6 @@ def test_the_schedule_keeps_the_variance_and_ends_in_noise() -> None:
     torch.testing.assert_close(alpha**2 + sigma**2, torch.ones(11, 1, 1, 1))
     assert alpha[0].item() == 1.0
     assert alpha[-1].item() < 0.005
-    assert float(noise_ratio(torch.tensor(2.0), 1.0)) == float(noise_ratio(torch.tensor(T_MAX), 1.0))
+    assert float(noise_ratio(torch.tensor(2.0), 1.0)) == float(
+        noise_ratio(torch.tensor(T_MAX), 1.0)
+    )
