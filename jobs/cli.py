@@ -59,7 +59,7 @@ def preview(
     recipe: RecipeFile,
     n: Annotated[int, typer.Option("-n", min=1, max=64, help="how many samples")] = 8,
     out: Annotated[
-        Path | None, typer.Option(help="the picture; next to the recipe if left out")
+        Path | None, typer.Option(help="the picture; <recipe>-preview.png if left out")
     ] = None,
 ) -> None:
     """Make a contact sheet, before and after, in seconds; no shard is written."""
@@ -78,7 +78,7 @@ def verify(
     """Check everything that the index says against the shards."""
     from jobs.verify import verify as check
 
-    check(sink, replay, _console())
+    raise typer.Exit(check(sink, replay, _console()))
 
 
 @app.command()

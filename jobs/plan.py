@@ -54,11 +54,11 @@ class RunPlan:
         return f"runs/{self.run}.plan.json"
 
     def to_json(self) -> bytes:
-        """The plan as the sink keeps it."""
+        """The plan as the sink keeps it: without the tracking, whose URL may hold secrets."""
         record = {
             "run": self.run,
             "digest": self.digest,
-            "recipe": self.recipe.model_dump(mode="json"),
+            "recipe": self.recipe.model_dump(mode="json", exclude={"tracking"}),
             "models": self.models,
             "source": [asdict(shard) for shard in self.shards],
             "chunks": [

@@ -14,15 +14,12 @@ from typing import Final
 import pyarrow as pa
 
 from jobs.plan import RunPlan
-from pipeline.codec import decode
-from pipeline.sheet import Pair, before_after
+from pipeline.sheet import Pair, before_after, readable
 from pipeline.source import EncodedSample, read_chunk
 from pipeline.store import Store
-from schemas.errors import SampleError
 from schemas.index import IndexRow, table_to_rows
 from schemas.members import IMAGE_SUFFIXES, split_name
 from schemas.recipe import Source
-from schemas.sample import Sample
 
 SHOWN: Final = 12
 
@@ -85,7 +82,7 @@ def _pairs(planned: RunPlan, rows: Sequence[IndexRow]) -> Iterator[Pair]:
     for row in rows:
         (encoded,) = read_chunk(refs[row.chunk, row.source_key], source)
         woven = written(planned.store, row, source)
-        yield Pair(row, _decoded(encoded, source), _decoded(woven, source))
+        yield Pair(row, readable(encoded, source), readable(woven, source))
 
 
 def written(store: Store, row: IndexRow, source: Source) -> EncodedSample:
@@ -105,10 +102,3 @@ def written(store: Store, row: IndexRow, source: Source) -> EncodedSample:
         content=row.sample_id,
         shard=shard,
     )
-
-
-def _decoded(encoded: EncodedSample, source: Source) -> Sample | None:
-    try:
-        return decode(encoded, source)
-    except SampleError:
-        return None

@@ -1,0 +1,128 @@
+"""A run's name, its plan, its counts and its picture, without Ray."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pytest
+
+from jobs.counts import check_conserved, counts_of
+from jobs.plan import RunPlan, make_plan, write_plan
+from jobs.sheet import chosen, sheet_path, write_sheet
+from pipeline.sink import read_index
+from schemas.errors import RecipeError, RunError, SourceError
+from schemas.index import AppliedOp, rows_to_table
+from tests.jobs.sinks import planned_run, weave
+from tests.pipeline.rows import row
+from tests.pipeline.shards import sample_files, tar_of
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> RunPlan:
+    return planned_run(tmp_path)
+
+
+def changed(planned: RunPlan, old: str, new: str) -> RunPlan:
+    text = planned.file.read_text()
+    assert old in text
+    planned.file.write_text(text.replace(old, new))
+    return make_plan(planned.file)
+
+
+def test_a_run_is_named_by_its_recipe_and_what_shapes_the_output(planned: RunPlan) -> None:
+    assert planned.run.startswith("cells-")
+    assert make_plan(planned.file).run == planned.run
+    assert changed(planned, "seed: 3", "seed: 4").run != planned.run
+
+
+def test_where_it_is_written_and_how_fast_do_not_change_its_name(planned: RunPlan) -> None:
+    other = changed(planned, "seed: 3", "seed: 3\nresources: {pool: [2, 2]}\nbudget: {failed: 1}")
+    assert other.run == planned.run
+
+
+def test_another_source_is_another_run(planned: RunPlan) -> None:
+    (planned.file.parent / "train-2.tar").write_bytes(tar_of(sample_files("new")))
+    assert make_plan(planned.file).run != planned.run
+
+
+def test_the_plan_is_written_once_and_names_every_chunk_and_shard(planned: RunPlan) -> None:
+    write_plan(planned)
+    write_plan(planned)
+    record = json.loads(planned.store.read(planned.path))
+    assert [chunk["id"] for chunk in record["chunks"]] == [chunk.id for chunk in planned.chunks]
+    assert [shard["content"] for shard in record["source"]] == [s.content for s in planned.shards]
+    assert "tracking" not in record["recipe"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("train-2.tar", b"not a tar at all" * 100, "train-2.tar: at byte 0"),
+        ("train-2.tar", tar_of([("a.txt", b"x")]), "train-2.tar: no member is an image"),
+        ("train-2.tar", tar_of(sample_files("a"))[:2000], "train-2.tar"),
+    ],
+)
+def test_a_shard_that_cannot_be_read_is_named(
+    planned: RunPlan, name: str, data: bytes, said: str
+) -> None:
+    (planned.file.parent / name).write_bytes(data)
+    with pytest.raises(SourceError) as caught:
+        make_plan(planned.file)
+    assert said in str(caught.value)
+    assert len(str(caught.value).splitlines()) < 5
+
+
+def test_a_missing_shard_is_named_by_its_pattern(planned: RunPlan) -> None:
+    with pytest.raises(SourceError, match=r"gone-\*\.tar' matches no file"):
+        changed(planned, "train-*", "gone-*")
+
+
+def test_an_impossible_sink_is_a_mistake_in_the_recipe(planned: RunPlan) -> None:
+    with pytest.raises(RecipeError, match="sink: ftp://"):
+        changed(planned, f"sink: {planned.file.parent}/out", "sink: ftp://host/out")
+
+
+def test_counts_are_conserved_and_name_reasons_and_ops(planned: RunPlan) -> None:
+    weave(planned)
+    index = read_index(planned.store, [planned.run], pending=True)
+    counts = counts_of(index)
+    assert (counts.attempted, counts.kept, counts.rejected, counts.failed) == (14, 12, 0, 2)
+    assert counts.reasons_text("failed") == "unknown_format 2"
+    assert counts.ops == {"classic": 12}
+    assert counts.figures()["reason.unknown_format"] == 2
+    check_conserved(planned, index)
+    with pytest.raises(RunError, match="rows, expected 6"):
+        check_conserved(planned, index.slice(1))
+    place = index.schema.get_field_index("chunk")
+    renamed = pc.binary_join_element_wise(index["chunk"], "x", "")
+    stranger = index.set_column(place, "chunk", renamed)
+    with pytest.raises(RunError, match="not planned"):
+        check_conserved(planned, stranger)
+
+
+def test_the_contact_sheet_is_made_from_what_was_written(planned: RunPlan) -> None:
+    weave(planned)
+    index = read_index(planned.store, [planned.run], pending=True)
+    sheet = write_sheet(planned, index)
+    assert sheet is not None
+    assert planned.store.read(sheet_path(planned.run)) == sheet
+    assert write_sheet(planned, index) == sheet
+
+
+def test_every_kind_of_op_is_on_the_contact_sheet() -> None:
+    rows = [
+        replace(row(f"k{i}"), ops=(AppliedOp(f"{kind}#0", kind, None, None, "{}"),))
+        for i, kind in enumerate(["common"] * 40 + ["rare", "rarer", "rarer"])
+    ]
+    picked = chosen(rows_to_table(rows))
+    kinds = [r.ops[0].kind for r in picked]
+    assert len(picked) == 12
+    assert (kinds.count("rare"), kinds.count("rarer")) == (1, 2)
+    assert picked == chosen(rows_to_table(rows))
+
+
+def test_a_run_that_kept_nothing_has_no_contact_sheet(planned: RunPlan) -> None:
+    assert write_sheet(planned, rows_to_table([row("a", "rejected")])) is None

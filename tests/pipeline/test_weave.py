@@ -1,0 +1,261 @@
+"""The chain without Ray: what becomes of every copy of a chunk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pytest
+from numpy.random import Generator
+
+from pipeline.gate import Gate, Verdict
+from pipeline.op import Draw, LabelContract, Models, Op, Outcome
+from pipeline.recipe import FullRecipe
+from pipeline.seeds import noise_seed, rng_for
+from pipeline.source import EncodedSample
+from pipeline.weave import RunContext, WovenCopy, weave_chunk
+from schemas.errors import SampleError
+from schemas.recipe import Spec
+from schemas.sample import Sample
+from tests.pipeline.shards import sample_files
+
+CONTEXT = RunContext("run-1", "recipe-1", "chunk-1")
+
+
+class Speckle(Op):
+    """Adds noise of a drawn strength; refuses samples of these keys, in `draw` or in `apply`."""
+
+    kind: Literal["speckle"] = "speckle"
+    model: str | None = None
+    not_drawn: tuple[str, ...] = ()
+    not_applied: tuple[str, ...] = ()
+    nothing_to_do: tuple[str, ...] = ()
+    labels: ClassVar[LabelContract] = "kept"
+    batches: ClassVar[list[list[str]]] = []
+
+    def draw(self, sample: Sample, rng: Generator) -> Draw | None:
+        if sample.key in self.not_drawn:
+            raise SampleError("too_dark", "mean 3")
+        if sample.key in self.nothing_to_do:
+            return None
+        return {"strength": float(rng.uniform(1, 9)), "noise": noise_seed(rng), "at": (1, 2)}
+
+    def apply(
+        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models
+    ) -> list[Outcome]:
+        self.batches.append([f"{sample.key}-{sample.lineage.copy}" for sample in samples])
+        assert all(draw["at"] == [1, 2] for draw in draws), "draws as a replay reads them"
+        return [self._one(*pair) for pair in zip(samples, draws, strict=True)]
+
+    def _one(self, sample: Sample, draw: Draw) -> Outcome:
+        if sample.key in self.not_applied:
+            return SampleError("no_room")
+        noise = np.random.default_rng(draw["noise"]).normal(0, draw["strength"], (1, 1, 3))
+        image = np.clip(sample.image_hwc + noise, 0, 255).astype(np.uint8)
+        return replace(sample, image_hwc=image)
+
+
+class Shift(Speckle):
+    """The same, but it says that it moves things."""
+
+    labels: ClassVar[LabelContract] = "moved"
+
+
+class Half(Speckle):
+    """Makes the image smaller without saying that it moves things."""
+
+    def _one(self, sample: Sample, draw: Draw) -> Outcome:
+        return replace(sample, image_hwc=sample.image_hwc[::2, ::2], class_map_hw=None)
+
+
+class Bright(Gate):
+    """Keeps samples of at least this mean."""
+
+    kind: Literal["bright"] = "bright"
+    least: float
+
+    def judge(
+        self, sources: Sequence[Sample], samples: Sequence[Sample], models: Models
+    ) -> list[Verdict]:
+        assert [s.key for s in sources] == [s.key for s in samples]
+        means = [float(sample.image_hwc.mean()) for sample in samples]
+        kept = [mean >= self.least for mean in means]
+        reasons = [None if ok else f"below_{self.least:g}" for ok in kept]
+        return [
+            Verdict(ok, reason, {"mean": mean})
+            for ok, reason, mean in zip(kept, reasons, means, strict=True)
+        ]
+
+
+class NamedModel:
+    """A model that is only a name."""
+
+    digest = "d1d1"
+    does = frozenset({"denoise"})
+
+
+def encoded(key: str, image: bytes | None = None) -> EncodedSample:
+    files = {name.partition(".")[2]: data for name, data in sample_files(key)}
+    picture = files["png"] if image is None else image
+    return EncodedSample(
+        key, picture, "png", files["json"], files["seg.png"], f"hash-{key}", "in.tar"
+    )
+
+
+def recipe(ops: Sequence[Op], gates: Sequence[Gate] = (), copies: int = 2) -> FullRecipe:
+    """A recipe of ops that only tests have."""
+    plain: dict[str, Any] = {"kind": "classic", "transforms": [{"HorizontalFlip": {}}]}
+    base = FullRecipe.model_validate(
+        {
+            "source": {"shards": "in.tar", "segmentation": "seg.png"},
+            "sink": "out",
+            "seed": 7,
+            "copies": copies,
+            "ops": [plain],
+        }
+    )
+    parts: dict[str, tuple[Spec, ...]] = {"ops": tuple(ops), "gates": tuple(gates)}
+    return base.model_copy(update=parts)
+
+
+def woven(
+    keys: Sequence[str], ops: Sequence[Op], gates: Sequence[Gate] = (), copies: int = 2
+) -> list[WovenCopy]:
+    samples = [encoded(key) for key in keys]
+    return weave_chunk(samples, recipe(ops, gates, copies), {}, CONTEXT)
+
+
+def test_every_copy_of_every_sample_has_a_row_in_order() -> None:
+    rows = [copy.row for copy in woven("ab", [Speckle()])]
+    assert [(row.source_key, row.copy) for row in rows] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    assert {row.status for row in rows} == {"kept"}
+    assert [row.key for row in rows] == ["a-000", "a-001", "b-000", "b-001"]
+    assert {(row.run, row.recipe, row.chunk, row.seed) for row in rows} == {
+        ("run-1", "recipe-1", "chunk-1", 7)
+    }
+    assert len({row.sample_id for row in rows}) == 4
+
+
+def test_a_kept_copy_has_its_members_and_labels_and_no_place_yet() -> None:
+    copy = woven("a", [Speckle()])[0]
+    assert set(copy.members) == {"png", "json", "seg.png"}
+    assert copy.row.labels == ("cell", "cell")
+    assert copy.row.boxes[0] == (4.0, 5.0, 12.0, 13.0)
+    assert (copy.row.width, copy.row.height) == (32, 24)
+    assert copy.row.shard is None
+    assert copy.row.members == ()
+
+
+def test_a_copy_does_not_depend_on_the_chunk_around_it() -> None:
+    ops = [Speckle(p=0.5), Speckle(p=0.5)]
+    together = {(c.row.source_key, c.row.copy): c for c in woven("abcdef", ops, copies=3)}
+    for key in "fad":
+        for alone in woven(key, ops, copies=3):
+            same = together[key, alone.row.copy]
+            assert (alone.row, alone.members) == (same.row, same.members)
+
+
+def test_an_op_is_applied_once_to_all_copies_that_take_it() -> None:
+    Speckle.batches.clear()
+    rows = [copy.row for copy in woven("abcdef", [Speckle(p=0.5)])]
+    taken = [f"{row.source_key}-{row.copy}" for row in rows if row.ops]
+    assert Speckle.batches == [taken]
+    assert 0 < len(taken) < len(rows)
+
+
+def test_the_first_number_of_the_generator_of_a_step_decides_whether_it_is_taken() -> None:
+    for copy in woven("abcdef", [Speckle(p=0), Speckle(p=0.5)]):
+        row = copy.row
+        decides = rng_for(7, row.source_key, row.copy, "speckle#1").random() < 0.5
+        assert [op.step for op in row.ops] == (["speckle#1"] if decides else [])
+
+
+def test_a_row_names_every_draw() -> None:
+    (op,) = woven("a", [Speckle()], copies=1)[0].row.ops
+    draw = json.loads(op.draw)
+    rng = rng_for(7, "a", 0, "speckle#0")
+    rng.random()
+    assert draw == {"strength": rng.uniform(1, 9), "noise": noise_seed(rng), "at": [1, 2]}
+    assert (op.kind, op.strength, op.model) == ("speckle", draw["strength"], None)
+
+
+def test_a_row_names_the_model_by_its_content() -> None:
+    ops = [Speckle(model="denoiser")]
+    models: Models = {"denoiser": NamedModel()}
+    (copy,) = weave_chunk([encoded("a")], recipe(ops, copies=1), models, CONTEXT)
+    assert copy.row.ops[0].model == "d1d1"
+
+
+def test_a_sample_that_cannot_be_decoded_fails_alone() -> None:
+    samples = [encoded("a"), encoded("b", image=b"GIF89a"), encoded("c")]
+    copies = weave_chunk(samples, recipe([Speckle()]), {}, CONTEXT)
+    assert [copy.row.status for copy in copies] == ["kept"] * 2 + ["failed"] * 2 + ["kept"] * 2
+    failed = copies[2]
+    assert failed.row.reason == "unknown_format"
+    assert (failed.row.key, failed.row.ops, failed.members, failed.sample) == (None, (), {}, None)
+    assert [c.members for c in woven("ac", [Speckle()])] == [c.members for c in copies if c.members]
+
+
+@pytest.mark.parametrize(
+    ("op", "reason", "detail"),
+    [
+        (Speckle(not_drawn=("b",)), "too_dark", "speckle#1: mean 3"),
+        (Speckle(not_applied=("b",)), "no_room", "speckle#1"),
+    ],
+)
+def test_an_op_that_cannot_carry_a_sample_fails_it_alone(op: Op, reason: str, detail: str) -> None:
+    copies = woven("abc", [Speckle(), op, Speckle()], copies=1)
+    row = copies[1].row
+    assert [copy.row.status for copy in copies] == ["kept", "failed", "kept"]
+    assert (row.reason, row.detail) == (reason, detail)
+    assert [applied.step for applied in row.ops] == ["speckle#0"]
+
+
+def test_an_op_without_anything_to_do_leaves_the_copy_as_it_is() -> None:
+    (copy,) = woven("a", [Speckle(nothing_to_do=("a",))], copies=1)
+    assert copy.row.status == "kept"
+    assert copy.row.ops == ()
+    assert copy.row.psnr == 100
+
+
+def test_anything_else_that_is_raised_is_not_caught() -> None:
+    with pytest.raises(KeyError):
+        weave_chunk([encoded("a")], recipe([Speckle(model="gone")]), {}, CONTEXT)
+
+
+def test_likeness_is_measured_where_pixels_have_counterparts() -> None:
+    still = woven("a", [Speckle()])[0].row
+    assert still.psnr is not None
+    assert still.ssim is not None
+    assert 20 < still.psnr < 100
+    for op in (Shift(), Half()):
+        moved = woven("a", [op])[0].row
+        assert (moved.psnr, moved.ssim) == (None, None)
+
+
+def test_the_first_gate_that_rejects_gives_the_reason_and_every_score_is_written() -> None:
+    gates = [Bright(least=0), Bright(least=250), Bright(least=260)]
+    (copy,) = woven("a", [Speckle()], gates, copies=1)
+    assert (copy.row.status, copy.row.reason, copy.row.detail) == (
+        "rejected",
+        "below_250",
+        "bright",
+    )
+    assert [score.gate for score in copy.row.scores] == ["bright.mean"] * 3
+    assert copy.members == {}
+    assert copy.row.key is None
+    assert copy.row.width == 32
+
+
+def test_failed_samples_are_not_judged() -> None:
+    copies = woven("ab", [Speckle(not_applied=("b",))], [Bright(least=0)], copies=1)
+    assert [len(copy.row.scores) for copy in copies] == [1, 0]
+
+
+def test_a_replay_makes_the_copies_it_names() -> None:
+    both = woven("a", [Speckle()])
+    (one,) = weave_chunk([encoded("a")], recipe([Speckle()]), {}, CONTEXT, copies=[1])
+    assert (one.row, one.members) == (both[1].row, both[1].members)
