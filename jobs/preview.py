@@ -54,7 +54,8 @@ def preview(recipe_path: str | Path, n: int, out: Path | None, console: Console)
     with console.status("reading the source"):
         encoded, said = _spread(recipe.source, n)
     with console.status("loading the models"):
-        models = load_models(recipe.models, "cuda" if recipe.resources.gpus > 0 else "cpu")
+        device = "cuda" if recipe.resources.gpus > 0 else "cpu"
+        models = load_models(recipe.models, device) if recipe.models else {}
     once = recipe.model_copy(update={"copies": 1})
     loom = _Loom(once, models, RunContext("preview", digest, "preview"))
     with console.status(f"weaving {len(encoded)} samples"):
@@ -78,7 +79,7 @@ def _alone(loom: _Loom, encoded: Sequence[EncodedSample]) -> Iterator[Pair]:
         woven: list[WovenCopy] = []
         for item in turned:
             woven = loom_alone.weave([item])
-            if woven[0].row.status == "kept":
+            if woven[0].row.status == "kept" and woven[0].row.ops:
                 break
         yield from _pairs(woven, [item], loom.recipe.source, header=f"{op.kind} alone")
 

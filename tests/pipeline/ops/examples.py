@@ -1,0 +1,137 @@
+"""Ops and samples for the laws: every kind of op needs an entry in `EXAMPLES`.
+
+The samples are painted: under each box lies a rectangle of its own colour, and no other pixel has
+one, so that labels can be checked against the picture, whatever an op did to both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, get_args
+
+import numpy as np
+from pydantic import JsonValue, TypeAdapter
+
+from pipeline.op import Draw, Models, Op, Outcome
+from pipeline.ops import AnyOp
+from pipeline.seeds import rng_for
+from schemas.errors import SampleError
+from schemas.sample import ByteArray, FloatArray, Instances, Sample
+
+CLASSES: Final = ("disc", "rod")
+SEG_CLASSES: Final = ("background", "disc", "rod")
+PAINTS: Final = ((230, 40, 40), (40, 230, 40), (40, 40, 230), (230, 230, 40))
+GROUND: Final = 90
+
+_NOISE = {"kind": "noise_denoise", "model": "denoiser", "steps": 2, "strength": 0.5}
+_INPAINT = {"kind": "inpaint", "model": "denoiser", "steps": 2}
+_UPSCALE = {"kind": "super_resolve", "model": "upscaler", "steps": 1}
+_GEOMETRIC: JsonValue = [
+    {"HorizontalFlip": {"p": 0.5}},
+    {"Affine": {"rotate": [-40, 40], "scale": [0.7, 1.4], "p": 1}},
+]
+_PHOTOMETRIC: JsonValue = [
+    {"RandomBrightnessContrast": {"p": 1}},
+    {"OneOf": {"transforms": [{"GaussNoise": {}}, {"Blur": {}}], "p": 0.7}},
+]
+
+EXAMPLES: Final[Mapping[str, Sequence[Mapping[str, JsonValue]]]] = {
+    "classic": [
+        {"kind": "classic", "transforms": _GEOMETRIC},
+        {"kind": "classic", "transforms": _PHOTOMETRIC},
+    ],
+    "noise_denoise": [
+        {**_NOISE},
+        {**_NOISE, "protect": "objects", "guidance": 1},
+        {**_NOISE, "protect": "background", "guidance": 0},
+    ],
+    "inpaint": [
+        {**_INPAINT, "region": "background"},
+        {**_INPAINT, "region": "redraw"},
+        {**_INPAINT, "region": "remove"},
+        {**_INPAINT, "region": "regions"},
+    ],
+    "super_resolve": [
+        {**_UPSCALE, "scale": 2, "then": "keep"},
+        {**_UPSCALE, "scale": 4, "then": "restore"},
+    ],
+}
+
+
+def kinds() -> set[str]:
+    """Every kind in the union."""
+    union = get_args(AnyOp)[0]
+    return {str(get_args(op.model_fields["kind"].annotation)[0]) for op in get_args(union)}
+
+
+def example_ops() -> list[Op]:
+    """Every example, read as a recipe is."""
+    adapter: TypeAdapter[Op] = TypeAdapter(AnyOp)
+    return [adapter.validate_python(spec) for specs in EXAMPLES.values() for spec in specs]
+
+
+def name_of(op: Op) -> str:
+    """A name for a test: the kind, and what tells it from the other examples."""
+    words = [op.kind, *(str(getattr(op, field, "")) for field in ("region", "protect", "then"))]
+    moves = ["moving" if "Affine" in str(getattr(op, "transforms", "")) else ""]
+    return "-".join(word for word in [*words, *moves] if word)
+
+
+def painted(
+    height: int = 48,
+    width: int = 64,
+    count: int = 3,
+    *,
+    boxes: bool = True,
+    masks: bool = False,
+    class_map: bool = True,
+    key: str = "painted",
+) -> Sample:
+    """A sample of up to four objects side by side, each in a colour of its own."""
+    texture = np.random.default_rng(height * width).integers(0, 20, (height, width, 1))
+    image = np.broadcast_to(GROUND + texture, (height, width, 3)).astype(np.uint8)
+    ids = np.zeros((height, width), np.uint8)
+    count = min(count, len(PAINTS), max(1, width // 8)) if min(height, width) >= 8 else 0
+    boxes_n4 = _side_by_side(height, width, count)
+    masks_nhw = np.zeros((count, height, width), bool)
+    labels = tuple(CLASSES[i % 2] for i in range(count))
+    for i, (x0, y0, x1, y1) in enumerate(boxes_n4.astype(int)):
+        image[y0:y1, x0:x1] = PAINTS[i]
+        ids[y0:y1, x0:x1] = SEG_CLASSES.index(labels[i])
+        masks_nhw[i, y0:y1, x0:x1] = True
+    instances = Instances(boxes_n4, labels, masks_nhw if masks else None) if boxes else None
+    return Sample(key, image, instances, ids if class_map else None)
+
+
+def _side_by_side(height: int, width: int, count: int) -> FloatArray:
+    step = width / max(1, count)
+    y0, y1 = round(height * 0.3), round(height * 0.7)
+    rows = [
+        [round(i * step + step * 0.2), y0, round(i * step + step * 0.8), y1] for i in range(count)
+    ]
+    return np.array(rows, dtype=np.float64).reshape(-1, 4)
+
+
+def paint_share(image_hwc: ByteArray, box: FloatArray, paint: Sequence[int]) -> float:
+    """How much of a box is nearer to this paint than to the ground and the other paints."""
+    x0, y0, x1, y1 = np.round(box).astype(int)
+    part = image_hwc[y0:y1, x0:x1].astype(int)
+    colours = np.array([paint, [GROUND + 10] * 3, *(p for p in PAINTS if p != tuple(paint))])
+    distances = np.abs(part[:, :, None, :] - colours).sum(axis=-1)
+    return float((distances.argmin(axis=-1) == 0).mean()) if part.size else 0.0
+
+
+def drawn(op: Op, sample: Sample, step: str = "law#0") -> Draw | SampleError | None:
+    """The op's choices for a sample, or why it makes none."""
+    try:
+        return op.draw(sample, rng_for(7, sample.key, 0, step))
+    except SampleError as error:
+        return error
+
+
+def applied(op: Op, sample: Sample, models: Models) -> Outcome | None:
+    """The op on one sample; None where it has nothing to do."""
+    draw = drawn(op, sample)
+    if draw is None or isinstance(draw, SampleError):
+        return draw
+    return op.apply([sample], [draw], models)[0]
