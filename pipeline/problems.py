@@ -46,7 +46,9 @@ def problems_of(error: ValidationError, data: object, model: type[BaseModel]) ->
 
 def nearest(word: str, legal: Iterable[str]) -> tuple[str, ...]:
     """The hint of the nearest match, if one is near."""
-    matches = difflib.get_close_matches(word, list(legal), n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(word, list(legal), n=3, cutoff=0.5)
+    # of "copys", ops is nearer than copies; but the first letter is seldom the wrong one
+    matches.sort(key=lambda match: match[0] != word[:1])
     return (f"did you mean {matches[0]}?",) if matches else ()
 
 

@@ -1,0 +1,101 @@
+"""The command line from outside: what it imports, what it says, and its exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.sinks import planned_run
+from tests.pipeline.shards import sample_files, tar_of
+
+
+def noiseloom(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from jobs.cli import main; main()", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "100"}
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, check=False, env=environment
+    )
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    return planned_run(tmp_path).file
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['noiseloom', '--help']\n"
+        "from jobs.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = ('torch', 'ray', 'mlflow', 'numpy', 'pyarrow', 'albumentations', 'diffusers')\n"
+        "print([name for name in heavy if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.stderr.strip() == "[]"
+    for command in ("run", "preview", "verify", "show", "train"):
+        assert command in done.stdout
+
+
+def test_a_dry_run_prints_the_plan_and_the_digest_and_writes_nothing(recipe: Path) -> None:
+    before = sorted(recipe.parent.iterdir())
+    done = noiseloom("run", str(recipe), "--dry-run", cwd=recipe.parent)
+    assert done.returncode == 0
+    assert "digest" in done.stderr
+    assert "train-0.tar: 4 samples, 2 chunks" in done.stderr.replace("\n", "").replace("  ", "")
+    assert sorted(recipe.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("classic", "clasic", "did you mean classic?"),
+        ("copies: 2", "copies: 0", "line 4, copies: is 0"),
+        ("train-*", "gone-*", "matches no file"),
+        ("models: {}", "models: {a: {native: gone}}", "no such file"),
+        ("copies: 2", "copys: 2", "did you mean copies?"),
+    ],
+)
+def test_a_mistake_is_one_screen_on_stderr_with_exit_code_2(
+    recipe: Path, old: str, new: str, said: str
+) -> None:
+    text = recipe.read_text()
+    assert old in text
+    recipe.write_text(text.replace(old, new))
+    done = noiseloom("run", str(recipe), cwd=recipe.parent)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 24
+
+
+def test_a_shard_that_cannot_be_read_is_exit_code_2(recipe: Path) -> None:
+    broken = tar_of(sample_files("x"))[:1500]
+    (recipe.parent / "train-0.tar").write_bytes(broken)
+    done = noiseloom("run", str(recipe), cwd=recipe.parent)
+    assert done.returncode == 2
+    assert "train-0.tar" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_misspelt_command_line_is_exit_code_2(tmp_path: Path) -> None:
+    assert noiseloom("runn", cwd=tmp_path).returncode == 2
+    assert noiseloom("run", cwd=tmp_path).returncode == 2
+    assert noiseloom("run", "gone.yaml", "--fast", cwd=tmp_path).returncode == 2
+
+
+def test_a_message_with_brackets_is_printed_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("source: {shards: []}\nsink: x\nops: [{kind: '[red]'}]\n")
+    done = noiseloom("run", "r.yaml", cwd=tmp_path)
+    assert 'ops[0].kind: there is no kind "[red]"' in done.stderr
