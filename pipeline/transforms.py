@@ -14,9 +14,10 @@ import random
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 
 from numpy.random import Generator, Philox
 from pydantic import JsonValue, ValidationError
@@ -43,6 +44,7 @@ _REFUSED: Final[Mapping[str, str]] = {
     "TextImage": "it needs a font file and texts for every image",
     "RandomCropNearBBox": "it needs a box of its own for every image",
     "Lambda": "it runs Python functions, and nothing that is read is ever executed",
+    "ToRGB": "the images are RGB already",
     "FromFloat": _NO_BYTES,
     "Normalize": _NO_BYTES,
     "ToFloat": _NO_BYTES,
@@ -96,8 +98,6 @@ def _library() -> ModuleType:
     sys.modules.setdefault("albumentations.pytorch", None)  # type: ignore[arg-type]
     import albumentations
 
-    for advice in _ADVICE:
-        warnings.filterwarnings("ignore", advice)
     return albumentations  # type: ignore[no-any-return]
 
 
@@ -133,7 +133,8 @@ def check(named: Named) -> Named:
 def build(transforms: Sequence[Named], min_visibility: float, seed: int) -> Built:
     """New transforms that share one generator of this seed."""
     library = _library()
-    nodes = [_node(named) for named in transforms]
+    with _without_advice("default"):
+        nodes = [_node(named) for named in transforms]
     leaves = [leaf for node in nodes for leaf in _leaves(node)]
     moves = any(isinstance(leaf, library.DualTransform) for leaf in leaves)
     as_masks = any(type(leaf).__name__ in _BOXES_LOST for leaf in leaves)
@@ -143,6 +144,15 @@ def build(transforms: Sequence[Named], min_visibility: float, seed: int) -> Buil
     filled = {getattr(leaf, "fill_mask", None) for leaf in leaves}
     mask_value = next(value for value in range(1, IGNORE_ID) if value not in filled)
     return Built(compose, moves, as_masks, mask_value)
+
+
+@contextmanager
+def _without_advice(others: Literal["error", "default"]) -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter(others)
+        for advice in _ADVICE:
+            warnings.filterwarnings("ignore", advice)
+        yield
 
 
 def _leaves(node: Any) -> Iterator[Any]:
@@ -168,10 +178,7 @@ def _checked(named: Named) -> None:
     if name in _GROUPS:
         _check_group(name, arguments)
     _check_masks(name, arguments)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a warning says that something else is done than was asked
-        for advice in _ADVICE:
-            warnings.filterwarnings("ignore", advice)
+    with _without_advice("error"):  # a warning says that something else is done than was asked
         try:
             _node(named)
         except (ValueError, TypeError, ZeroDivisionError, UserWarning) as error:

@@ -1,0 +1,74 @@
+"""The laws that every gate in `AnyGate` obeys, and those of each kind."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.gate import Gate
+from pipeline.gates import AnyGate, Fidelity
+from schemas.sample import Sample
+from tests.pipeline.ops.examples import painted
+
+EXAMPLES = [{"kind": "fidelity", "psnr": [10, 60], "ssim": [0.1, 0.99]}]
+GATES: list[Gate] = [TypeAdapter(AnyGate).validate_python(spec) for spec in EXAMPLES]
+
+
+def noisy(sample: Sample, sigma: float) -> Sample:
+    noise = np.random.default_rng(1).normal(0, sigma, sample.image_hwc.shape)
+    image = np.clip(sample.image_hwc + noise, 0, 255).astype(np.uint8)
+    return replace(sample, image_hwc=image)
+
+
+@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.kind)
+def test_a_verdict_is_countable_and_its_scores_are_numbers(gate: Gate) -> None:
+    source = painted()
+    samples = [source, noisy(source, 20), noisy(source, 200), painted(20, 30)]
+    verdicts = gate.judge([source] * len(samples), samples, {})
+    assert len(verdicts) == len(samples)
+    for verdict in verdicts:
+        assert verdict.kept == (verdict.reason is None)
+        assert verdict.reason is None or verdict.reason.isidentifier()
+        assert all(math.isfinite(score) for score in verdict.scores.values())
+
+
+@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.kind)
+def test_a_sample_is_judged_alone(gate: Gate) -> None:
+    sources = [painted(), painted(30, 30)]
+    samples = [noisy(source, 20) for source in sources]
+    together = gate.judge(sources, samples, {})
+    assert together == [gate.judge([a], [b], {})[0] for a, b in zip(sources, samples, strict=True)]
+
+
+@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.kind)
+def test_a_gate_survives_its_way_through_a_recipe(gate: Gate) -> None:
+    dumped = json.loads(json.dumps(gate.model_dump(mode="json")))
+    assert TypeAdapter(AnyGate).validate_python(dumped) == gate
+
+
+def test_fidelity_names_the_measure_that_is_out_of_range() -> None:
+    source = painted()
+    close, far = noisy(source, 3), noisy(source, 90)
+    by_psnr = Fidelity(psnr=(20, 50)).judge([source] * 3, [source, close, far], {})
+    assert [v.reason for v in by_psnr] == ["psnr_out_of_range", None, "psnr_out_of_range"]
+    by_ssim = Fidelity(ssim=(0.5, 0.999)).judge([source] * 3, [source, close, far], {})
+    assert [v.reason for v in by_ssim] == ["ssim_out_of_range", None, "ssim_out_of_range"]
+    assert set(by_psnr[0].scores) == {"psnr"}
+    assert set(by_ssim[0].scores) == {"ssim"}
+
+
+def test_fidelity_lets_another_size_pass_without_a_score() -> None:
+    (verdict,) = Fidelity(psnr=(99, 100)).judge([painted()], [painted(20, 30)], {})
+    assert verdict.kept
+    assert verdict.scores == {}
+
+
+@pytest.mark.parametrize("spec", [{}, {"psnr": [30, 10]}, {"ssim": [0.1]}])
+def test_fidelity_that_judges_nothing_or_backwards_is_refused(spec: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Fidelity.model_validate(spec)
