@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from schemas.sample import IGNORE_ID, BoolArray, FloatArray, Sample
+from schemas.sample import IGNORE_ID, BoolArray, ByteArray, FloatArray, Sample
 
 Colour = tuple[int, int, int]
 Colours = Mapping[str, Colour]
@@ -67,12 +67,24 @@ def look_for(samples: Iterable[Sample], id_names: Sequence[str] = ()) -> Look:
 
 def draw(sample: Sample, look: Look, scale: float = 1.0) -> Image.Image:
     """The image at this scale (both sides alike), with its labels over it."""
-    size = max(1, round(sample.width * scale)), max(1, round(sample.height * scale))
-    picture = Image.fromarray(sample.image_hwc).resize(size, Image.Resampling.LANCZOS)
-    lines = _Lines(size, sample)
-    for name in sorted({*sample.objects.labels, *map(look.id_name, _drawn_ids(sample))}):
-        lines.over(picture, name, look)
+    picture = scaled(sample.image_hwc, scale)
+    lines = _Lines(picture.size, sample)
+    names = sorted({*sample.objects.labels, *map(look.id_name, _drawn_ids(sample))})
+    for name in names:
+        lines.regions_over(picture, name, look)
+    for name in names:
+        lines.boxes_over(picture, name, look)
     return picture
+
+
+def scaled(image_hwc: ByteArray, scale: float) -> Image.Image:
+    """The image at this scale; from twice its size on its pixels stay visible."""
+    picture = Image.fromarray(image_hwc)
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    if size == picture.size:
+        return picture
+    smooth = scale < 2
+    return picture.resize(size, Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST)
 
 
 def _drawn_ids(sample: Sample) -> list[int]:
@@ -92,21 +104,31 @@ class _Lines:
         self.zoom = np.array([self.canvas[0] / sample.width, self.canvas[1] / sample.height])
         self.width = _line_width(sample.objects.boxes_n4 * np.tile(self.zoom, 2))
 
-    def over(self, picture: Image.Image, name: str, look: Look) -> None:
-        """Everything of one class, onto the picture: tint, then rims, then lines."""
-        tint, rims, lines = (Image.new("L", self.canvas) for _ in range(3))
-        rim = 2 * max(2, self.width // 2)
+    def regions_over(self, picture: Image.Image, name: str, look: Look) -> None:
+        """The tint and the outlines of one class, onto the picture."""
+        tint, lines = Image.new("L", self.canvas), Image.new("L", self.canvas)
         for mask_hw in self._regions(name, look):
             self._region(mask_hw, max(_FINE, self.width * 2 // 3), tint, lines)
+        self._paste(picture, tint, _TINT_OPACITY, look.colour(name))
+        self._paste(picture, lines, 1, look.colour(name))
+
+    def boxes_over(self, picture: Image.Image, name: str, look: Look) -> None:
+        """The boxes of one class, with their rims, onto the picture."""
+        rims, lines = Image.new("L", self.canvas), Image.new("L", self.canvas)
+        rim = 2 * max(2, self.width // 2)
         for box in self._boxes(name):
             self._box(rims, box, self.width + rim)
             self._box(lines, box, self.width)
-        for mask, opacity, colour in (
-            (tint, _TINT_OPACITY, look.colour(name)),
-            (rims, _RIM_OPACITY, _RIM),
-            (lines, 1.0, look.colour(name)),
-        ):
-            _paste(picture, mask.resize(self.size, Image.Resampling.BOX), opacity, colour)
+        self._paste(picture, rims, _RIM_OPACITY, _RIM)
+        self._paste(picture, lines, 1, look.colour(name))
+
+    def _paste(
+        self, picture: Image.Image, mask: Image.Image, opacity: float, colour: Colour
+    ) -> None:
+        if mask.getbbox() is None:
+            return
+        smooth = mask.resize(self.size, Image.Resampling.BOX)
+        picture.paste(colour, mask=smooth.point([round(value * opacity) for value in range(256)]))
 
     def _boxes(self, name: str) -> list[FloatArray]:
         objects = self.sample.objects
@@ -162,18 +184,9 @@ class _Lines:
         lines.paste(255, place, border)
 
 
-def _paste(picture: Image.Image, mask: Image.Image, opacity: float, colour: Colour) -> None:
-    picture.paste(colour, mask=mask.point([round(value * opacity) for value in range(256)]))
-
-
 def _line_width(boxes_n4: FloatArray) -> int:
     """Two pixels, or one where half of the boxes are so small that two would hide them."""
     if not len(boxes_n4):
         return 2 * _FINE
     sides = (boxes_n4[:, 2:] - boxes_n4[:, :2]).min(axis=1) / _FINE
     return 2 * _FINE if np.median(sides) >= 20 else round(1.25 * _FINE)
-
-
-def legend_names(samples: Iterable[Sample], look: Look) -> Iterator[str]:
-    """The class names that are drawn, in the order of their colours."""
-    yield from look_for(samples, look.id_names).colours

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.overlay import Colour, Look, draw, look_for
+from pipeline.overlay import Colour, Look, draw, look_for, scaled
 from schemas.sample import ByteArray, Sample
 
 TILE_HEIGHT: Final = 280
@@ -157,13 +157,7 @@ def _height(
 
 
 def _fitted(image: ByteArray) -> Image.Image:
-    picture = Image.fromarray(image)
-    scale = tile_scale(picture.height, picture.width)
-    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    if size == picture.size:
-        return picture
-    smooth = scale < 2
-    return picture.resize(size, Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST)
+    return scaled(image, tile_scale(image.shape[0], image.shape[1]))
 
 
 def _wrapped(caption: str, width: int) -> list[str]:
