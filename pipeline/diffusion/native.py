@@ -75,7 +75,7 @@ def read_config(folder: Path) -> DenoiserConfig | UpscalerConfig:
 
 def build(config: DenoiserConfig | UpscalerConfig) -> PatchUNet:
     """The network of this configuration, freshly initialised from torch's global generator."""
-    return PatchUNet(config.net, 3, config.condition_channels)
+    return PatchUNet(config.net, 3, config.condition_channels, config.shift)
 
 
 def save_native(folder: Path, config: DenoiserConfig | UpscalerConfig, weights: dict[str, Tensor]) -> None:
