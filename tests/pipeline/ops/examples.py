@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import JsonValue, TypeAdapter
 
+from pipeline.geometry import touched
 from pipeline.op import Draw, Models, Op, Outcome
 from pipeline.ops import AnyOp
 from pipeline.seeds import rng_for
@@ -112,13 +114,24 @@ def _side_by_side(height: int, width: int, count: int) -> FloatArray:
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
 
-def paint_share(image_hwc: ByteArray, box: FloatArray, paint: Sequence[int]) -> float:
-    """How much of a box is nearer to this paint than to the ground and the other paints."""
-    x0, y0, x1, y1 = np.round(box).astype(int)
-    part = image_hwc[y0:y1, x0:x1].astype(int)
-    colours = np.array([paint, [GROUND + 10] * 3, *(p for p in PAINTS if p != tuple(paint))])
-    distances = np.abs(part[:, :, None, :] - colours).sum(axis=-1)
-    return float((distances.argmin(axis=-1) == 0).mean()) if part.size else 0.0
+def paint_of(image_hwc: ByteArray) -> NDArray[np.int64]:
+    """The number of the paint of every pixel, (h, w); -1 where it is the ground or beyond it."""
+    colours = np.array([*PAINTS, [GROUND + 10] * 3, [0] * 3])
+    distances = np.abs(image_hwc[:, :, None, :].astype(int) - colours).sum(axis=-1)
+    nearest = distances.argmin(axis=-1)
+    return np.where(nearest < len(PAINTS), nearest, -1)
+
+
+def paint_share(image_hwc: ByteArray, box: FloatArray, paint: int) -> float:
+    """How much of a box is covered by this paint."""
+    under = paint_of(image_hwc)[touched(box)]
+    return float((under == paint).mean()) if under.size else 0.0
+
+
+def paint_inside(image_hwc: ByteArray, box: FloatArray, paint: int) -> float:
+    """How much of this paint lies inside the box."""
+    found = paint_of(image_hwc) == paint
+    return float(found[touched(box)].sum() / max(1, found.sum()))
 
 
 def drawn(op: Op, sample: Sample, step: str = "law#0") -> Draw | SampleError | None:
