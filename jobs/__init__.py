@@ -1,1 +1,1 @@
-"""What a person or a scheduler starts. The one place that knows MLflow, and where Ray is started."""
+"""What a person or a scheduler starts. The one place that knows MLflow, and that starts Ray."""

@@ -1,4 +1,6 @@
-"""The model card of a trained native model: data, steps, loss, licence, and the picture of its samples."""
+"""The model card of a trained native model: data, steps, loss, licence, and the picture of its
+samples.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ import yaml
 from pipeline.training.config import TrainConfig
 
 
-def write_card(out: Path, kind: str, config: TrainConfig, loss: float | None, validation: dict[int, float]) -> None:
+def write_card(
+    out: Path, kind: str, config: TrainConfig, loss: float | None, validation: dict[int, float]
+) -> None:
     """Writes `README.md` beside the weights."""
     megabytes = (out / "model.safetensors").stat().st_size / 1e6
     shown = config.model_dump(mode="json", exclude={"out", "tracking"}, exclude_defaults=True)
@@ -17,7 +21,12 @@ def write_card(out: Path, kind: str, config: TrainConfig, loss: float | None, va
         ("Data", ", ".join(f"`{shard}`" for shard in config.data.shards)),
         ("Licence of the data", config.licence),
         ("Steps", f"{config.steps} of {config.batch} crops of {config.crop}x{config.crop} pixels"),
-        ("Training loss", "not seen by the last start" if loss is None else f"{loss:.4f} (mean squared error of v, last 200 steps)"),
+        (
+            "Training loss",
+            "not seen by the last start"
+            if loss is None
+            else f"{loss:.4f} (mean squared error of v, last 200 steps)",
+        ),
         ("Validation loss", _last(validation)),
         ("Size", f"{megabytes:.1f} MB, fp16"),
     ]
@@ -32,10 +41,14 @@ def write_card(out: Path, kind: str, config: TrainConfig, loss: float | None, va
 
 
 _CAPTION = {
-    "denoiser": "Columns: image, label map, noise_denoise at strength 0.3 and 0.6, and from pure noise by the labels alone "
-    "(guidance 1.5).",
-    "upscaler": "Columns: nearest neighbour, bicubic, the model (4 steps), original; rows alternate between factors 2 and 4. "
-    "The small images were made with Pillow's antialiased bicubic.",
+    "denoiser": (
+        "Columns: image, label map, noise_denoise at strength 0.3 and 0.6, and from pure noise by "
+        "the labels alone (guidance 1.5)."
+    ),
+    "upscaler": (
+        "Columns: nearest neighbour, bicubic, the model (4 steps), original; rows alternate "
+        "between factors 2 and 4. The small images were made with Pillow's antialiased bicubic."
+    ),
 }
 
 

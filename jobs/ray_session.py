@@ -1,7 +1,7 @@
 """Ray for one command: embedded, quiet, gone at the end.
 
-`address="local"` always: a bare `ray.init` joins whatever cluster it finds. With RAY_ADDRESS set (a submitted job), Ray
-is joined there.
+`address="local"` always: a bare `ray.init` joins whatever cluster it finds. With RAY_ADDRESS set
+(a submitted job), Ray is joined there.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ QUIET = {
     "RAY_DATA_LOG_LEVEL": "CRITICAL",  # errors are raised, and said once, in our words
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # its C++ side writes to our stderr
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # keeps CUDA visible to actors without GPUs; silences a warning
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leaves actors without GPUs as they are; no warning
+    "RAY_worker_niceness": "0",  # Ray's 15 starves the actors beside any other process
     "RAY_COLOR_PREFIX": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
-    # two actors that spin while they wait would fight over two cores
-    "OMP_WAIT_POLICY": "passive",
+    "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait would fight over the cores
 }
 
 
 @contextmanager
 def ray_session(num_cpus: int | None = None) -> Iterator[None]:
-    """Ray is up inside the block, and down after it. `num_cpus`: what Ray may hand out, or all cores."""
+    """Ray is up inside the block, and down after it. `num_cpus`: what Ray may hand out, or all
+    cores.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     import ray

@@ -1,7 +1,9 @@
-"""`noiseloom train denoiser|upscaler CONFIG.yaml`: a native model from a user's own shards, through Ray Train.
+"""`noiseloom train denoiser|upscaler CONFIG.yaml`: a native model from a user's own shards, through
+Ray Train.
 
-Start it again after a kill: it continues from its newest checkpoint in `<out>/.training`, with the same losses as if it
-had never been stopped. It ends with a model folder: weights, configuration, model card, and a picture of what it can do.
+Start it again after a kill: it continues from its newest checkpoint in `<out>/.training`, with the
+same losses as if it had never been stopped. It ends with a model folder: weights, configuration,
+model card, and a picture of what it can do.
 """
 
 from __future__ import annotations
@@ -33,22 +35,34 @@ _DOES = {"denoiser": "denoise", "upscaler": "upscale"}
 
 
 def train(kind: Kind, config_path: str | Path, console: Console) -> None:
-    """Trains, or continues, the model that this configuration describes. Raises RunError where a worker fails."""
+    """Trains, or continues, the model that this configuration describes. Raises RunError where a
+    worker fails.
+    """
     config = load_config(config_path, TrainConfig)
     out = Path(config.out).absolute()
     out.mkdir(parents=True, exist_ok=True)
-    console.print(f"{kind} from {', '.join(config.data.shards)}: {config.steps} steps of {config.batch} crops -> {out}")
+    console.print(
+        f"{kind} from {', '.join(config.data.shards)}: "
+        f"{config.steps} steps of {config.batch} crops -> {out}"
+    )
     placed = _absolute(config)
-    with ray_session(num_cpus=config.workers * config.threads + 2), train_log(config, kind, config_path, console) as log:
+    with (
+        ray_session(num_cpus=config.workers * config.threads + 2),
+        train_log(config, kind, config_path, console) as log,
+    ):
         history = _fit(kind, placed, log, console)
     if history.picture:
         (out / "samples.png").write_bytes(history.picture)
     write_card(out, kind, config, history.final_loss(), history.validation)
-    console.print(f"model folder: [bold]{out}[/] (model.safetensors, config.json, README.md, samples.png)")
+    console.print(
+        f"model folder: [bold]{out}[/] (model.safetensors, config.json, README.md, samples.png)"
+    )
 
 
 def _absolute(config: TrainConfig) -> TrainConfig:
-    """With absolute paths, for Ray's workers have a working directory of their own; a missing shard is found here."""
+    """With absolute paths, for Ray's workers have a working directory of their own; a missing shard
+    is found here.
+    """
     paths: dict[str, object] = {"out": str(Path(config.out).absolute())}
     for name in ("data", "validation"):
         source: Source | None = getattr(config, name)
@@ -93,7 +107,9 @@ def _fit(kind: Kind, config: TrainConfig, log: TrainLog, console: Console) -> Hi
     try:
         fitting.result()
     except (RayError, TrainingFailedError) as error:
-        raise RunError(f"training stopped: {_cause(error)}; start the same command again to continue") from error
+        raise RunError(
+            f"training stopped: {_cause(error)}; start the same command again to continue"
+        ) from error
     return history
 
 
@@ -121,7 +137,11 @@ def _trainer(kind: Kind, config: TrainConfig, queue: Queue) -> TorchTrainer:
     resources = {"CPU": float(config.threads)} | ({"GPU": config.gpus} if config.gpus else {})
     return TorchTrainer(
         train_worker,
-        train_loop_config={"config": config.model_dump(mode="json"), "does": _DOES[kind], "queue": queue},
+        train_loop_config={
+            "config": config.model_dump(mode="json"),
+            "does": _DOES[kind],
+            "queue": queue,
+        },
         scaling_config=ScalingConfig(
             num_workers=config.workers, use_gpu=config.gpus > 0, resources_per_worker=resources
         ),

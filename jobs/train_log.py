@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from jobs.train_worker import CheckpointReport, StepReport
 
 EVERY = 10
-"""Steps between two logged losses (their mean): one call to the tracking server costs more than a step."""
+"""Steps between two logged losses (their mean): one call to the tracking server costs more than a
+step.
+"""
 
 
 class TrainLog:
@@ -56,8 +58,10 @@ class TrainLog:
 
 
 @contextmanager
-def train_log(config: TrainConfig, kind: str, config_path: str | Path, console: Console) -> Iterator[TrainLog]:
-    """A run in MLflow for the block; a tracking server that is away costs a line, not the training."""
+def train_log(
+    config: TrainConfig, kind: str, config_path: str | Path, console: Console
+) -> Iterator[TrainLog]:
+    """A run in MLflow for the block; a server that is away costs a line, not the training."""
     if config.tracking.uri is None:
         yield TrainLog(active=False)
         return
@@ -74,7 +78,10 @@ def train_log(config: TrainConfig, kind: str, config_path: str | Path, console: 
         mlflow.log_params({k: str(v)[:500] for k, v in config.model_dump(mode="json").items()})
         mlflow.log_artifact(str(config_path))
     except MlflowException as error:
-        console.print(f"[yellow]MLflow is away, the training goes on without it[/]: {str(error).splitlines()[0]}")
+        console.print(
+            "[yellow]MLflow is away, the training goes on without it[/]: "
+            f"{str(error).splitlines()[0]}"
+        )
         yield TrainLog(active=False)
         return
     with run:

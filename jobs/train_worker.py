@@ -1,7 +1,7 @@
 """What every Ray Train worker runs: `jobs.train` starts it, on one worker or on many.
 
-Each worker computes its share of every batch; the gradients are averaged between them, so that the result is that of one
-worker on the same batch, but for rounding.
+Each worker computes its share of every batch; the gradients are averaged between them, so that the
+result is that of one worker on the same batch, but for rounding.
 """
 
 from __future__ import annotations
@@ -24,12 +24,21 @@ from pipeline.diffusion.network import NetConfig
 from pipeline.training.config import TrainConfig
 from pipeline.training.crops import CropSet
 from pipeline.training.gallery import denoiser_grid, upscaler_grid
-from pipeline.training.objective import DenoiserTask, Task, UpscalerTask, make_batch, measure_residuals, v_loss
+from pipeline.training.objective import (
+    DenoiserTask,
+    Task,
+    UpscalerTask,
+    make_batch,
+    measure_residuals,
+    v_loss,
+)
 from pipeline.training.state import TrainState
 
 VALIDATION_CROPS = 64
 GALLERY_CROPS = 6
-GALLERY_NUMBER = 10**9  # crops of this number on are never trained on: the picture shows held-out windows
+GALLERY_NUMBER = (
+    10**9
+)  # crops of this number on are never trained on: the picture shows held-out windows
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,9 @@ class CheckpointReport:
 
 
 def train_worker(settings: dict[str, Any]) -> None:
-    """Trains to the last step, continuing from the newest checkpoint; worker 0 writes the model folder."""
+    """Trains to the last step, continuing from the newest checkpoint; worker 0 writes the model
+    folder.
+    """
     config: TrainConfig = TrainConfig.model_validate(settings["config"])
     queue: Queue = settings["queue"]
     torch.set_num_threads(config.threads)
@@ -93,7 +104,9 @@ class _Session:
         self.config, self.rank, self.world = config, rank, world
         self.crops = CropSet(config.data, config.crop, config.flips, config.curve, config.seed)
         self.held_out = (
-            CropSet(config.validation, config.crop, False, config.curve, config.seed + 1) if config.validation else None
+            CropSet(config.validation, config.crop, False, config.curve, config.seed + 1)
+            if config.validation
+            else None
         )
         net_config = NetConfig.model_validate(config.net.model_dump())
         self.task: Task
@@ -101,8 +114,11 @@ class _Session:
         if does == "denoise":
             self.task = DenoiserTask(config)
             self.model_config = DenoiserConfig(
-                net=net_config, shift=config.shift, curve=config.curve,
-                classes=config.data.classes or (), seg_classes=config.data.seg_classes or (),
+                net=net_config,
+                shift=config.shift,
+                curve=config.curve,
+                classes=config.data.classes or (),
+                seg_classes=config.data.seg_classes or (),
             )
         else:
             residuals = measure_residuals(self.crops)
@@ -112,22 +128,26 @@ class _Session:
             )
         self.device = ray.train.torch.get_device()
         torch.manual_seed(config.seed)
-        net = build(self.model_config).to(self.device, memory_format=torch.channels_last)
+        net = build(self.model_config).to(self.device).to(memory_format=torch.channels_last)
         self.state = TrainState(net, config)
         self.parallel: nn.Module = ray.train.torch.prepare_model(net) if world > 1 else net
 
     def step(self) -> StepReport:
-        """This worker's share of the next batch."""
+        """A worker's share of the next batch."""
         started = time.perf_counter()
         config, step = self.config, self.state.step
         rate = self.state.learning_rate()
         share = config.batch // self.world
         first = step * config.batch + self.rank * share
-        batch = make_batch(self.crops, self.task, range(first, first + share), config.batch).to(self.device)
+        batch = make_batch(self.crops, self.task, range(first, first + share), config.batch).to(
+            self.device
+        )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
             loss = v_loss(self.parallel, batch, config.shift)
         norm = self.state.update(loss)
-        return StepReport(self.state.step, float(loss.detach()), rate, norm, time.perf_counter() - started)
+        return StepReport(
+            self.state.step, float(loss.detach()), rate, norm, time.perf_counter() - started
+        )
 
     @torch.inference_mode()
     def validation_loss(self) -> float | None:
@@ -136,7 +156,9 @@ class _Session:
             return None
         losses = []
         for first in range(0, VALIDATION_CROPS, 16):
-            batch = make_batch(self.held_out, self.task, range(first, first + 16), VALIDATION_CROPS).to(self.device)
+            batch = make_batch(
+                self.held_out, self.task, range(first, first + 16), VALIDATION_CROPS
+            ).to(self.device)
             losses.append(float(v_loss(self.state.average, batch, self.config.shift)))
         return sum(losses) / len(losses)
 

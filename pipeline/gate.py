@@ -1,4 +1,6 @@
-"""What a gate is: it judges finished samples, kept or not, with a fixed reason and a score that is always written."""
+"""What a gate is: it judges finished samples, kept or not, with a fixed reason and a score that is
+always written.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from schemas.sample import Sample
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a gate says of one sample. `reason` is a fixed slug, None where it is kept; `scores` by name."""
+    """What a gate says of one sample. `reason` is a fixed slug, None where it is kept; `scores` by
+    name.
+    """
 
     kept: bool
     reason: str | None
@@ -31,5 +35,7 @@ class Gate(Spec):
         return getattr(self, "model", None)
 
     @abstractmethod
-    def judge(self, sources: Sequence[Sample], samples: Sequence[Sample], models: Models) -> list[Verdict]:
+    def judge(
+        self, sources: Sequence[Sample], samples: Sequence[Sample], models: Models
+    ) -> list[Verdict]:
         """One verdict per sample; `sources` are what they were made from, in the same order."""

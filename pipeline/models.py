@@ -1,6 +1,7 @@
 """What a recipe's `models:` become: described cheaply before a run, loaded once per actor in it.
 
-`describe` reads files and imports no torch, so that a dry run stays fast and a mistake is found before anything starts.
+`describe` reads files and imports no torch, so that a dry run stays fast and a mistake is found
+before anything starts.
 """
 
 from __future__ import annotations
@@ -35,13 +36,22 @@ def describe(spec: NativeModel) -> ModelCard:
     config_file, weights_file = folder / "config.json", folder / "model.safetensors"
     for path in (config_file, weights_file):
         if not path.is_file():
-            raise ModelError(f"{path.absolute()}: no such file; a native model is a folder made by `noiseloom train`")
+            raise ModelError(
+                f"{path.absolute()}: no such file; "
+                "a native model is a folder made by `noiseloom train`"
+            )
     try:
         config = json.loads(config_file.read_bytes())
-        does, classes, seg = config["does"], config.get("classes", ()), config.get("seg_classes", ())
+        does, classes, seg = (
+            config["does"],
+            config.get("classes", ()),
+            config.get("seg_classes", ()),
+        )
     except (ValueError, KeyError, AttributeError, TypeError):
         raise ModelError(f"{config_file}: not the configuration of a native model") from None
-    digest = hashlib.blake2b(config_file.read_bytes() + weights_file.read_bytes(), digest_size=8).hexdigest()
+    digest = hashlib.blake2b(
+        config_file.read_bytes() + weights_file.read_bytes(), digest_size=8
+    ).hexdigest()
     return ModelCard(digest, frozenset({str(does)}), tuple(classes), tuple(seg))
 
 

@@ -1,8 +1,9 @@
 """What an op is: one augmentation, frozen and typed, in two halves.
 
-`draw` makes every random choice for one sample, as plain JSON; `apply` carries the draws out on a whole batch,
-deterministically. An op never imports another op, never uses global random state, and never touches what its `protect`
-or its mask forbids. A sample that it cannot carry becomes a `SampleError` in its place, never a guess.
+`draw` makes every random choice for one sample, as plain JSON; `apply` carries the draws out on a
+whole batch, deterministically. An op never imports another op, never uses global random state, and
+never touches what its `protect` or its mask forbids. A sample that it cannot carry becomes a
+`SampleError` in its place, never a guess.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from schemas.recipe import Spec
 from schemas.sample import Sample
 
 Draw = dict[str, Any]
-"""Every random choice of one op on one sample: plain JSON. `strength` and `noise` mean the same in every op."""
+"""Every random choice of one op on one sample, as plain JSON; `strength` and `noise` mean the same
+in every op."""
 
 LabelContract = Literal["kept", "moved", "edited"]
-"""kept: geometry does not move. moved: a known map moves all labels alike. edited: instances come or go."""
+"""kept: geometry does not move. moved: one map moves all labels. edited: instances come or go."""
 
 Outcome = Sample | SampleError
 
@@ -30,10 +32,13 @@ Outcome = Sample | SampleError
 class Model(Protocol):
     """What an op or a gate loads once per actor."""
 
-    digest: str
-    """Of its content; part of every row it made."""
-    does: frozenset[str]
-    """The jobs it can do: "denoise", "upscale"."""
+    @property
+    def digest(self) -> str:
+        """Of its content; part of every row that it made."""
+
+    @property
+    def does(self) -> frozenset[str]:
+        """The jobs that it can do: "denoise", "upscale"."""
 
 
 Models = Mapping[str, Model]
@@ -56,11 +61,14 @@ class Op(Spec):
 
     @abstractmethod
     def draw(self, sample: Sample, rng: Generator) -> Draw | None:
-        """Every random choice for this sample; None where there is nothing for the op to do (no object to remove, say).
+        """Every random choice for this sample; None where there is nothing for the op to do (no
+        object to remove, say).
 
         Raises SampleError where the op cannot carry the sample.
         """
 
     @abstractmethod
-    def apply(self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models) -> list[Outcome]:
-        """The draws carried out: one outcome per sample, in order. Deterministic, sample by sample."""
+    def apply(
+        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models
+    ) -> list[Outcome]:
+        """The draws carried out: one outcome per sample, in order, and the same every time."""

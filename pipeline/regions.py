@@ -1,7 +1,7 @@
 """Which pixels belong to objects: the regions that ops protect, repaint or clear.
 
-An object's region is its instance mask where there is one, else its box; grown by a margin, because the blur of an
-object reaches beyond its label.
+An object's region is its instance mask where there is one, else its box; grown by a margin, because
+the blur of an object reaches beyond its label.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ def object_region(sample: Sample, i: int, margin: int = 0) -> BoolArray:
 
 
 def objects_region(sample: Sample, margin: int = 0) -> BoolArray:
-    """The pixels of all objects. A sample with a class-id map but no boxes: every id but 0 (background) and 255."""
+    """The pixels of all objects. A sample with a class-id map but no boxes: every id but 0
+    (background) and 255.
+    """
     region = np.zeros((sample.height, sample.width), bool)
     for i in range(len(sample.objects)):
         region |= object_region(sample, i, margin)

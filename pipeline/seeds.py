@@ -1,7 +1,8 @@
-"""Randomness by name: a draw depends on nothing but the run's seed, the sample's key, the copy and the step.
+"""Randomness by name: a draw depends on nothing but the run's seed, the sample's key, the copy and
+the step.
 
-Not on the worker, the batch or the order. Noise tensors come from a seed that an op's draw holds, so that a row of the
-index is all that is needed to make a sample again.
+Not on the worker, the batch or the order. Noise tensors come from a seed that an op's draw holds,
+so that a row of the index is all that is needed to make a sample again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 def rng_for(seed: int, key: str, copy: int, step: str) -> Generator:
     """The generator of one step on one copy of one sample."""
     name = f"{seed}\x1f{key}\x1f{copy}\x1f{step}".encode()
-    return Generator(Philox(key=int.from_bytes(hashlib.blake2b(name, digest_size=16).digest(), "little")))
+    return Generator(
+        Philox(key=int.from_bytes(hashlib.blake2b(name, digest_size=16).digest(), "little"))
+    )
 
 
 def noise_seed(rng: Generator) -> int:

@@ -1,1 +1,3 @@
-"""The contracts between all parts: samples, recipes, index rows and errors. Imports numpy, pydantic and pyarrow only."""
+"""The contracts between all parts: samples, recipes, index rows and errors. Imports numpy, pydantic
+and pyarrow only.
+"""

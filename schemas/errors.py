@@ -6,7 +6,8 @@
     ├── ModelError          exit code 2   a model folder is missing, damaged or of the wrong kind
     ├── SinkError           exit code 3   the sink cannot be written, or holds something else
     ├── RunError            exit code 4   a run stopped: too many failures, lost samples
-    └── SampleError         (none)        one sample is bad; becomes a row in the index, never ends a run
+    └── SampleError         (none)        one sample is bad; becomes a row in the index, never ends
+    a run
 
 A message names the place, the value, and what to do.
 """

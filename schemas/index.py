@@ -1,6 +1,7 @@
 """The index: one Parquet row for every attempted copy, whatever became of it.
 
-Rows hold no times, so that the same run gives the same index file byte for byte; times are in `runs/<run>.json`.
+Rows hold no times, so that the same run gives the same index file byte for byte; times are in
+`runs/<run>.json`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ Status = Literal["kept", "rejected", "failed"]
 
 INDEX_SCHEMA = pa.schema(
     [
-        ("sample_id", pa.string()),  # digest of source content, copy and recipe: the same sample made again
+        (
+            "sample_id",
+            pa.string(),
+        ),  # digest of source content, copy and recipe: the same sample made again
         ("status", pa.string()),  # kept | rejected | failed
         ("reason", pa.string()),  # a fixed slug; null where kept
         ("detail", pa.string()),  # for a reader; null where kept
@@ -43,7 +47,10 @@ INDEX_SCHEMA = pa.schema(
             pa.list_(
                 pa.struct(
                     [
-                        ("step", pa.string()),  # "<kind>#<position in the recipe>": names the op's random draws
+                        (
+                            "step",
+                            pa.string(),
+                        ),  # "<kind>#<position in the recipe>": names the op's random draws
                         ("kind", pa.string()),
                         ("model", pa.string()),  # digest; null for ops without a model
                         ("strength", pa.float64()),  # null for ops without one

@@ -1,9 +1,9 @@
 """Tar member names and sample fields: which file of a WebDataset sample is what.
 
 A member is `<key>.<suffix>`; as in WebDataset, the key ends at the first dot after the last slash.
-The labels file is JSON: `{"width", "height", "boxes": [[x0, y0, x1, y1], ...], "labels": [...]}` and, where the dataset
-has instance masks, `"masks": [{"size": [h, w], "counts": [...]}, ...]` in COCO's uncompressed RLE. Other keys are
-carried along as they are.
+The labels file is JSON: `{"width", "height", "boxes": [[x0, y0, x1, y1], ...], "labels": [...]}`
+and, where the dataset has instance masks, `"masks": [{"size": [h, w], "counts": [...]}, ...]` in
+COCO's uncompressed RLE. Other keys are carried along as they are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The recipe: a whole run as one YAML file.
 
-`Recipe` is generic over ops and gates, which live in `pipeline`; `pipeline.recipe` puts the two together and loads files.
-Relative paths are relative to the working directory, as MLflow's are.
+`Recipe` is generic over ops and gates, which live in `pipeline`; `pipeline.recipe` puts the two
+together and loads files. Relative paths are relative to the working directory, as MLflow's are.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Spec(BaseModel):
 class Source(Spec):
     """Where the samples are, and which member of a tar is what.
 
-    `shards`: paths or URLs; `{000..047}` counts, `*` matches. `classes` and `seg_classes` name the legal labels; without
-    them whatever stands in the data is accepted.
+    `shards`: paths or URLs; `{000..047}` counts, `*` matches. `classes` and `seg_classes` name the
+    legal labels; without them whatever stands in the data is accepted.
     """
 
     shards: Names
@@ -55,7 +55,9 @@ class NativeModel(Spec):
 
 
 class PoolSpec(Spec):
-    """What the actors that run the ops ask for: GPUs and CPUs each, and how many of them, `[min, max]`."""
+    """What the actors that run the ops ask for: GPUs and CPUs each, and how many of them, `[min,
+    max]`.
+    """
 
     gpus: float = Field(0, ge=0)
     cpus: float = Field(1, gt=0)
@@ -77,7 +79,9 @@ class Budget(Spec):
 
 
 class Recipe(Spec, Generic[OpT, GateT]):
-    """A whole run. `digest()` covers what shapes the output: not the sink, the resources or the tracking."""
+    """A whole run. `digest()` covers what shapes the output: not the sink, the resources or the
+    tracking.
+    """
 
     source: Source
     sink: str = Field(min_length=1)
@@ -93,7 +97,9 @@ class Recipe(Spec, Generic[OpT, GateT]):
 
     def digest(self, model_digests: dict[str, str]) -> str:
         """16 hex digits over everything that shapes the output, models by their content."""
-        shape = self.model_dump(mode="json", exclude={"sink", "models", "resources", "tracking", "budget"})
+        shape = self.model_dump(
+            mode="json", exclude={"sink", "models", "resources", "tracking", "budget"}
+        )
         shape["source"].pop("shards")
         return digest_of({"recipe": shape, "models": model_digests, "schema": SCHEMA_VERSION})
 

@@ -1,7 +1,8 @@
 """One image with its labels, as every op and gate sees it.
 
-Boxes are xyxy, absolute pixels, half-open: a box that covers the whole image is (0, 0, width, height).
-Values, not mutation: use `dataclasses.replace`. Shapes are checked at construction and trusted after.
+Boxes are xyxy, absolute pixels, half-open: a box that covers the whole image is (0, 0, width,
+height). Values, not mutation: use `dataclasses.replace`. Shapes are checked at construction and
+trusted after.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ IGNORE_ID = 255
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """The objects of one image. `masks_nhw` is aligned with the image, one mask per box, or absent."""
+    """The objects of one image. `masks_nhw`: one mask per box, of the image's size, or absent."""
 
     boxes_n4: FloatArray
     labels: tuple[str, ...]
@@ -58,7 +59,8 @@ class Lineage:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One image with its labels. `instances` and `class_map_hw` are None where the dataset has none.
+    """One image with its labels. `instances` and `class_map_hw` are None where the dataset has
+    none.
 
     `extra` holds the other keys of the labels file as (key, JSON text): they are carried along.
     """
@@ -71,8 +73,15 @@ class Sample:
     extra: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.image_hwc.ndim != 3 or self.image_hwc.shape[2] != 3 or self.image_hwc.dtype != np.uint8:
-            raise ValueError(f"image_hwc is {self.image_hwc.shape} {self.image_hwc.dtype}, expected (h, w, 3) uint8")
+        if (
+            self.image_hwc.ndim != 3
+            or self.image_hwc.shape[2] != 3
+            or self.image_hwc.dtype != np.uint8
+        ):
+            raise ValueError(
+                f"image_hwc is {self.image_hwc.shape} {self.image_hwc.dtype}, "
+                "expected (h, w, 3) uint8"
+            )
         hw = self.image_hwc.shape[:2]
         if self.class_map_hw is not None and self.class_map_hw.shape != hw:
             raise ValueError(f"class_map_hw is {self.class_map_hw.shape}, the image {hw}")

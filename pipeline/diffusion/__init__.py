@@ -1,1 +1,1 @@
-"""Diffusion in pixel space: schedule, networks, sampler, and the engine that the model ops share."""
+"""Diffusion in pixel space: schedule, networks, sampler, and the engine under the model ops."""

@@ -1,7 +1,8 @@
 """Images of any size in batches of a few fixed shapes.
 
-An image is padded by reflection to its bucket and cut back exactly, and a batch always has its bucket's full size (a
-short one repeats its last image), so that pixels depend neither on the neighbours nor on how many there are.
+An image is padded by reflection to its bucket and cut back exactly, and a batch always has its
+bucket's full size (a short one repeats its last image), so that pixels depend neither on the
+neighbours nor on how many there are.
 """
 
 from __future__ import annotations
@@ -17,13 +18,12 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def bucket(hw: Shape, multiple: int) -> Shape:
-    """The padded shape of an image: sides rounded up to 8 sizes per doubling, and to `multiple`; 12 % more at most
-    above 16 * multiple."""
+    """The padded shape of an image: sides rounded up to `multiple`, and to 8 sizes per doubling."""
     return _round_up(hw[0], multiple), _round_up(hw[1], multiple)
 
 
 def _round_up(side: int, multiple: int) -> int:
-    step = max(multiple, 2 ** max((side - 1).bit_length() - 4, 0))
+    step = max(multiple, 1 << max((side - 1).bit_length() - 4, 0))
     step = -(-step // multiple) * multiple
     return -(-side // step) * step
 
@@ -31,11 +31,16 @@ def _round_up(side: int, multiple: int) -> int:
 def pad(image_hwc: NDArray[Scalar], shape: Shape) -> NDArray[Scalar]:
     """Reflected at the right and bottom border, as often as needed, to this shape."""
     height, width = image_hwc.shape[:2]
-    return np.pad(image_hwc, ((0, shape[0] - height), (0, shape[1] - width), (0, 0)), mode="reflect")
+    return np.pad(
+        image_hwc, ((0, shape[0] - height), (0, shape[1] - width), (0, 0)), mode="reflect"
+    )
 
 
-def batches(shapes: Sequence[Shape], multiple: int, pixels: int) -> Iterator[tuple[Shape, list[int]]]:
-    """(bucket, positions) of every batch; each bucket's batches hold as many images as fit into `pixels`, at least one.
+def batches(
+    shapes: Sequence[Shape], multiple: int, pixels: int
+) -> Iterator[tuple[Shape, list[int]]]:
+    """(bucket, positions) of every batch; each bucket's batches hold as many images as fit into
+    `pixels`, at least one.
 
     The last batch of a bucket repeats its last position until it is full.
     """

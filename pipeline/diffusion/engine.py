@@ -1,8 +1,10 @@
-"""What the model ops share: noise some pixels of an image to a strength, and denoise them again, around what is known.
+"""What the model ops share: noise some pixels of an image to a strength, and denoise them again,
+around what is known.
 
-One function for all of them: noising a whole image, repainting a region, filling a hole from pure noise differ only in the
-mask, the strength and the label map. Outside the mask the result is the source, bit for bit; inside, known pixels are put
-back at every step's noise level (RePaint), so that what is made fits what is there.
+One function for all of them: noising a whole image, repainting a region, filling a hole from pure
+noise differ only in the mask, the strength and the label map. Outside the mask the result is the
+source, bit for bit; inside, known pixels are put back at every step's noise level (RePaint), so
+that what is made fits what is there.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pipeline.diffusion.native import DenoiserConfig, NativeNet, UpscalerConfig
 from pipeline.diffusion.resample import enlarged
 from pipeline.diffusion.sampler import denoise, noised
 from pipeline.diffusion.tiling import tiled
-from pipeline.diffusion.tone import Tone
+from pipeline.diffusion.tone import FloatImage, Tone
 from pipeline.seeds import gaussian
 from schemas.errors import SampleError
 from schemas.sample import BoolArray, ByteArray
@@ -36,7 +38,9 @@ GPU_BATCH_PIXELS = 2**23
 
 @dataclass(frozen=True, eq=False)
 class Repaint:
-    """One image to change: where (`mask_hw`), how strongly, with which noise, and what shall be seen there."""
+    """One image to change: where (`mask_hw`), how strongly, with which noise, and what shall be
+    seen there.
+    """
 
     image_hwc: ByteArray
     mask_hw: BoolArray
@@ -45,11 +49,13 @@ class Repaint:
     noise: int
 
 
-def repaint(model: NativeNet, tasks: Sequence[Repaint], steps: int, guidance: float) -> list[ByteArray | SampleError]:
+def repaint(
+    model: NativeNet, tasks: Sequence[Repaint], steps: int, guidance: float
+) -> list[ByteArray | SampleError]:
     """One image per task, or `not_finite` where the model returned no numbers.
 
-    `guidance` 1 follows the labels as learnt, more exaggerates them at twice the cost (Ho & Salimans 2022), 0 ignores
-    them.
+    `guidance` 1 follows the labels as learnt, more exaggerates them at twice the cost (Ho &
+    Salimans 2022), 0 ignores them.
     """
     config = _config(model, DenoiserConfig)
     results: dict[int, ByteArray | SampleError] = {}
@@ -61,13 +67,23 @@ def repaint(model: NativeNet, tasks: Sequence[Repaint], steps: int, guidance: fl
 
 
 def _repaint_batch(
-    model: NativeNet, config: DenoiserConfig, tasks: Sequence[Repaint], shape: Shape, steps: int, guidance: float
+    model: NativeNet,
+    config: DenoiserConfig,
+    tasks: Sequence[Repaint],
+    shape: Shape,
+    steps: int,
+    guidance: float,
 ) -> list[ByteArray | SampleError]:
     device = model.device
     tones = [Tone.of(task.image_hwc, config.curve) for task in tasks]
-    known = _stack([pad(tone.encode(task.image_hwc), shape) for tone, task in zip(tones, tasks, strict=True)], device)
+    known = _stack(
+        [pad(tone.encode(task.image_hwc), shape) for tone, task in zip(tones, tasks, strict=True)],
+        device,
+    )
     labels = _stack([pad(task.label_map_chw.transpose(1, 2, 0), shape) for task in tasks], device)
-    free = _stack([pad(task.mask_hw[:, :, None].astype(np.float32), shape) for task in tasks], device)
+    free = _stack(
+        [pad(task.mask_hw[:, :, None].astype(np.float32), shape) for task in tasks], device
+    )
     noise = _stack([gaussian(task.noise, (*shape, 3)) for task in tasks], device)
     strengths = torch.tensor([task.strength for task in tasks], dtype=torch.float64)
 
@@ -79,11 +95,15 @@ def _repaint_batch(
 
     start = noised(known, noise, strengths.to(device, torch.float32), config.shift)
     made = _unstack(denoise(start, strengths, steps, config.shift, predict, constrain))
-    return [_finish(task, tone, values) for task, tone, values in zip(tasks, tones, made, strict=True)]
+    return [
+        _finish(task, tone, values) for task, tone, values in zip(tasks, tones, made, strict=True)
+    ]
 
 
 def guided(model: NativeNet, x: Tensor, t_b: Tensor, labels: Tensor, guidance: float) -> Tensor:
-    """v with classifier-free guidance; one look of the network where the guidance is 0 or 1, two otherwise."""
+    """The predicted v with classifier-free guidance: one look of the network where the guidance is
+    0 or 1, two otherwise.
+    """
     if guidance == 0:
         labels = torch.zeros_like(labels)
     conditional = tiled(lambda part, map_: model.predict(part, t_b, map_), x, labels)
@@ -93,7 +113,7 @@ def guided(model: NativeNet, x: Tensor, t_b: Tensor, labels: Tensor, guidance: f
     return free + guidance * (conditional - free)
 
 
-def _finish(task: Repaint, tone: Tone, values_hwc: np.ndarray) -> ByteArray | SampleError:  # type: ignore[type-arg]
+def _finish(task: Repaint, tone: Tone, values_hwc: FloatImage) -> ByteArray | SampleError:
     height, width = task.image_hwc.shape[:2]
     if not np.isfinite(values_hwc).all():
         return SampleError("not_finite", "the model returned NaN or infinity")
@@ -110,12 +130,16 @@ class Upscale:
     noise: int
 
 
-def upscale(model: NativeNet, tasks: Sequence[Upscale], steps: int) -> list[ByteArray | SampleError]:
+def upscale(
+    model: NativeNet, tasks: Sequence[Upscale], steps: int
+) -> list[ByteArray | SampleError]:
     """Each image `factor` times as wide and high: bicubic, plus what the model makes up for it."""
     config = _config(model, UpscalerConfig)
     lows = [enlarged(task.image_hwc, task.factor) for task in tasks]
     results: dict[int, ByteArray | SampleError] = {}
-    for shape, positions in batches([low.shape[:2] for low in lows], config.net.multiple, _batch_pixels(model)):
+    for shape, positions in batches(
+        [low.shape[:2] for low in lows], config.net.multiple, _batch_pixels(model)
+    ):
         part = [tasks[i] for i in positions]
         made = _upscale_batch(model, config, part, [lows[i] for i in positions], shape, steps)
         results.update(zip(positions, made, strict=True))
@@ -123,11 +147,18 @@ def upscale(model: NativeNet, tasks: Sequence[Upscale], steps: int) -> list[Byte
 
 
 def _upscale_batch(
-    model: NativeNet, config: UpscalerConfig, tasks: Sequence[Upscale], lows: Sequence[ByteArray], shape: Shape, steps: int
+    model: NativeNet,
+    config: UpscalerConfig,
+    tasks: Sequence[Upscale],
+    lows: Sequence[ByteArray],
+    shape: Shape,
+    steps: int,
 ) -> list[ByteArray | SampleError]:
     device = model.device
     tones = [Tone.of(low, config.curve) for low in lows]
-    condition = _stack([pad(tone.encode(low), shape) for tone, low in zip(tones, lows, strict=True)], device)
+    condition = _stack(
+        [pad(tone.encode(low), shape) for tone, low in zip(tones, lows, strict=True)], device
+    )
     noise = _stack([gaussian(task.noise, (*shape, 3)) for task in tasks], device)
 
     def predict(x: Tensor, t_b: Tensor) -> Tensor:
@@ -139,18 +170,22 @@ def _upscale_batch(
     for task, tone, low, residual in zip(tasks, tones, lows, residuals, strict=True):
         height, width = low.shape[:2]
         scale = np.float32(config.residual_deviation[task.factor])
-        values = tone.encode(low) + residual[:height, :width] * scale
+        values: FloatImage = tone.encode(low) + residual[:height, :width] * scale
         finite = bool(np.isfinite(values).all())
-        made.append(tone.decode(values) if finite else SampleError("not_finite", "the model returned NaN or infinity"))
+        made.append(
+            tone.decode(values)
+            if finite
+            else SampleError("not_finite", "the model returned NaN or infinity")
+        )
     return made
 
 
-def _stack(images_hwc: Sequence[np.ndarray], device: torch.device) -> Tensor:  # type: ignore[type-arg]
+def _stack(images_hwc: Sequence[FloatImage], device: torch.device) -> Tensor:
     stacked = torch.from_numpy(np.stack(images_hwc)).permute(0, 3, 1, 2)
     return stacked.contiguous().to(device)
 
 
-def _unstack(x_bchw: Tensor) -> list[np.ndarray]:  # type: ignore[type-arg]
+def _unstack(x_bchw: Tensor) -> list[FloatImage]:
     return list(x_bchw.permute(0, 2, 3, 1).cpu().numpy())
 
 
@@ -159,5 +194,7 @@ def _batch_pixels(model: NativeNet) -> int:
 
 
 def _config(model: NativeNet, type_: type[C]) -> C:
-    assert isinstance(model.config, type_), "the recipe's check lets only models through that can do the op's job"
+    assert isinstance(model.config, type_), (
+        "the recipe's check lets only models through that can do the op's job"
+    )
     return model.config

@@ -1,8 +1,9 @@
 """Labels as the picture that a network is conditioned on.
 
-Channels: one per box class, a dome in each box (1 at the centre, 0 at the border of the ellipse inscribed in it, the
-largest where several overlap), so that touching objects stay apart; then one 0/1 channel per segmentation class; and a
-last one that is 1 everywhere: "labels are given". All zeros says "no labels", which the network also learns.
+Channels: one per box class, a dome in each box (1 at the centre, 0 at the border of the ellipse
+inscribed in it, the largest where several overlap), so that touching objects stay apart; then one
+0/1 channel per segmentation class; and a last one that is 1 everywhere: "labels are given". All
+zeros says "no labels", which the network also learns.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ def channels(classes: Sequence[str], seg_classes: Sequence[str]) -> int:
 def label_map(sample: Sample, classes: Sequence[str], seg_classes: Sequence[str]) -> LabelMap:
     """The label map of a sample, (channels, h, w).
 
-    Raises SampleError `unknown_class` where the sample holds a class that the model was not trained on, and
-    `no_class_map` where the model wants a class-id map that the sample does not have.
+    Raises SampleError `unknown_class` where the sample holds a class that the model was not trained
+    on, and `no_class_map` where the model wants a class-id map that the sample does not have.
     """
     hw = (sample.height, sample.width)
     parts = [_domes(sample.objects, classes, hw)]

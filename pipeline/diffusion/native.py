@@ -1,8 +1,8 @@
 """Our own models on disk: `config.json`, `model.safetensors` (fp16), and a model card.
 
-A denoiser predicts v for a noised image, given a label map. An upscaler predicts v for the noised *residual* between an
-image and its enlarged small version, given that enlarged version: what is missing is all it has to make up, so few steps
-are enough and the low frequencies stay true.
+A denoiser predicts v for a noised image, given a label map. An upscaler predicts v for the noised
+*residual* between an image and its enlarged small version, given that enlarged version: what is
+missing is all it has to make up, so few steps are enough and the low frequencies stay true.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class DenoiserConfig(Spec):
 
 
 class UpscalerConfig(Spec):
-    """What an upscaler is; `residual_deviation` is that of the residual, per factor, where the image's is 1."""
+    """What an upscaler is; `residual_deviation` is that of the residual, per factor, where the
+    image's is 1.
+    """
 
     does: Literal["upscale"] = "upscale"
     net: NetConfig
@@ -63,12 +65,16 @@ _CONFIG: TypeAdapter[DenoiserConfig | UpscalerConfig] = TypeAdapter(NativeConfig
 
 
 def read_config(folder: Path) -> DenoiserConfig | UpscalerConfig:
-    """The configuration in a model folder. Raises ModelError with the file and the first thing wrong in it."""
+    """The configuration in a model folder. Raises ModelError with the file and the first thing
+    wrong in it.
+    """
     path = folder / CONFIG_FILE
     try:
         return _CONFIG.validate_python(json.loads(path.read_bytes()))
     except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; a native model is a folder made by `noiseloom train`") from None
+        raise ModelError(
+            f"{path}: no such file; a native model is a folder made by `noiseloom train`"
+        ) from None
     except (ValidationError, ValueError) as error:
         raise ModelError(f"{path}: not a native model's configuration: {error}") from None
 
@@ -78,29 +84,39 @@ def build(config: DenoiserConfig | UpscalerConfig) -> PatchUNet:
     return PatchUNet(config.net, 3, config.condition_channels, config.shift)
 
 
-def save_native(folder: Path, config: DenoiserConfig | UpscalerConfig, weights: dict[str, Tensor]) -> None:
+def save_native(
+    folder: Path, config: DenoiserConfig | UpscalerConfig, weights: dict[str, Tensor]
+) -> None:
     """Writes `config.json` and fp16 weights into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_FILE).write_text(json.dumps(config.model_dump(mode="json"), indent=1) + "\n")
-    half = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in weights.items()}
+    half = {
+        name: tensor.detach().to("cpu", torch.float16).contiguous()
+        for name, tensor in weights.items()
+    }
     save_file(half, folder / WEIGHTS_FILE)
 
 
 class NativeNet:
     """A loaded native model, ready to predict v. `digest` is that of its files."""
 
-    def __init__(self, config: DenoiserConfig | UpscalerConfig, net: PatchUNet, digest: str, device: str) -> None:
+    def __init__(
+        self, config: DenoiserConfig | UpscalerConfig, net: PatchUNet, digest: str, device: str
+    ) -> None:
         self.config = config
         self.digest = digest
-        self.does = frozenset({config.does})
+        self.does: frozenset[str] = frozenset({config.does})
         self.device = torch.device(device)
-        self._net = net.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        self._net = (
+            net.to(self.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+        )
 
     @torch.inference_mode()
     def predict(self, x_bchw: Tensor, t_b: Tensor, condition_bchw: Tensor) -> Tensor:
         """v, float32, (b, 3, h, w). bf16 arithmetic on a GPU, float32 on a CPU."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            return self._net(x_bchw, t_b, condition_bchw).float()
+            v: Tensor = self._net(x_bchw, t_b, condition_bchw)
+            return v.float()
 
 
 def load_native(spec: NativeModel, digest: str, device: str) -> NativeNet:
@@ -112,5 +128,7 @@ def load_native(spec: NativeModel, digest: str, device: str) -> NativeNet:
         weights = load_file(folder / WEIGHTS_FILE)
         net.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     except (SafetensorError, OSError, RuntimeError) as error:
-        raise ModelError(f"{folder / WEIGHTS_FILE}: weights do not fit {CONFIG_FILE}: {error}") from None
+        raise ModelError(
+            f"{folder / WEIGHTS_FILE}: weights do not fit {CONFIG_FILE}: {error}"
+        ) from None
     return NativeNet(config, net, digest, device)

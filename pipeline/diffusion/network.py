@@ -1,11 +1,12 @@
-"""The native networks: a small U-Net over patches of pixels, fully convolutional, from diffusers' blocks.
+"""The native networks: a small, fully convolutional U-Net over patches, from diffusers' blocks.
 
-Space-to-depth turns an image of (3, h, w) into (3·p², h/p, w/p): nothing is lost, and the U-Net works on few, rich
-positions. It has no attention, so any image size that is a multiple of `NetConfig.multiple` goes through.
+Space-to-depth turns an image of (3, h, w) into (3·p², h/p, w/p): nothing is lost, and the U-Net
+works on few, rich positions. It has no attention, so any image size that is a multiple of
+`NetConfig.multiple` goes through.
 
-What comes out is v, but what the U-Net makes is the clean image, from which v follows: v ≈ ε at low noise, and a U-Net of
-64 channels cannot carry 48 channels of noise through ("Back to Basics", Li & He 2025). Measured on bccd at the same 300
-steps: see README, "The models".
+What comes out is v, but what the U-Net makes is the clean image, from which v follows: v ≈ ε at low
+noise, and a U-Net of 64 channels cannot carry 48 channels of noise through ("Back to Basics", Li &
+He 2025). Measured on bccd at the same 300 steps: see README, "The models".
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from diffusers import UNet2DModel
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from pipeline.diffusion.schedule import alpha_sigma
 from schemas.recipe import Spec
@@ -39,9 +40,13 @@ class NetConfig(Spec):
 
 
 class PatchUNet(nn.Module):
-    """v = net(x, t, condition), all at image resolution; the condition's channels are put beside the image's."""
+    """v = net(x, t, condition), all at image resolution; the condition's channels are put beside
+    the image's.
+    """
 
-    def __init__(self, config: NetConfig, image_channels: int, condition_channels: int, shift: float) -> None:
+    def __init__(
+        self, config: NetConfig, image_channels: int, condition_channels: int, shift: float
+    ) -> None:
         super().__init__()
         self.patch, self.shift = config.patch, shift
         levels = len(config.widths)
@@ -58,8 +63,8 @@ class PatchUNet(nn.Module):
 
     def forward(self, x_bchw: Tensor, t_b: Tensor, condition_bchw: Tensor) -> Tensor:
         """The predicted v, (b, image channels, h, w); t in [0, 1]."""
-        x = F.pixel_unshuffle(torch.cat([x_bchw, condition_bchw], dim=1), self.patch)
+        x = pixel_unshuffle(torch.cat([x_bchw, condition_bchw], dim=1), self.patch)
         x = x.contiguous(memory_format=torch.channels_last)
-        x0 = F.pixel_shuffle(self.unet(x, t_b * 1000, return_dict=False)[0].float(), self.patch)
+        x0 = pixel_shuffle(self.unet(x, t_b * 1000, return_dict=False)[0].float(), self.patch)
         alpha, sigma = alpha_sigma(t_b, self.shift)
         return (alpha * x_bchw - x0) / sigma.clamp(min=MIN_SIGMA)

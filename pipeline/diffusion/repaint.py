@@ -1,4 +1,6 @@
-"""Samples in, repainted images out: labels become label maps, and what a model cannot carry fails alone."""
+"""Samples in, repainted images out: labels become label maps, and what a model cannot carry fails
+alone.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from schemas.sample import BoolArray, ByteArray, Sample
 
 @dataclass(frozen=True, eq=False)
 class PaintJob:
-    """Repaint `sample` where `free_hw` is True, so that it shows what the labels of `wanted` say."""
+    """Repaint `sample` where `free_hw` is True, to show what the labels of `wanted` say."""
 
     sample: Sample
     wanted: Sample

@@ -1,6 +1,8 @@
-"""Shrinking and enlarging: Pillow's bicubic (a = -0.5, antialiased when shrinking), rounded to 8 bits, as tools do it.
+"""Shrinking and enlarging: Pillow's bicubic (a = -0.5, antialiased when shrinking), rounded to 8
+bits, as tools do it.
 
-This is the kernel that the upscalers are trained for, and the baseline that they are measured against.
+This is the kernel that the upscalers are trained for, and the baseline that they are measured
+against.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ def resized(image_hwc: ByteArray, hw: tuple[int, int]) -> ByteArray:
 
 
 def shrunk_and_enlarged(image_hwc: ByteArray, factor: int) -> ByteArray:
-    """What is left of an image that was stored at 1/factor of its size; sides are rounded up when shrinking."""
+    """What is left of an image that was stored at 1/factor of its size; sides are rounded up when
+    shrinking.
+    """
     height, width = image_hwc.shape[:2]
     small = resized(image_hwc, (-(-height // factor), -(-width // factor)))
     return resized(small, (height, width))

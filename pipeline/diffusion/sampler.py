@@ -1,8 +1,9 @@
-"""Reverse diffusion in a few steps: diffusers' DPM-Solver++ (2M), each sample of a batch at its own noise level.
+"""Reverse diffusion in a few steps: diffusers' DPM-Solver++ (2M), each sample of a batch at its own
+noise level.
 
-diffusers' solver keeps one noise level per step. Its formulas are elementwise, so a level per sample is the same solver
-with a tensor in place of the number: `solver` puts (steps + 1, b, 1, 1, 1) noise ratios where it keeps its own. A test
-holds this against one plain solver per sample.
+diffusers' solver keeps one noise level per step. Its formulas are elementwise, so a level per
+sample is the same solver with a tensor in place of the number: `solver` puts (steps + 1, b, 1, 1,
+1) noise ratios where it keeps its own. A test holds this against one plain solver per sample.
 """
 
 from __future__ import annotations
@@ -26,15 +27,27 @@ def solver(times_kb: Tensor, shift: float, device: torch.device) -> DPMSolverMul
     """A DPM-Solver++ whose noise levels are those of these times, (steps + 1, b)."""
     steps = len(times_kb) - 1
     scheduler = DPMSolverMultistepScheduler(
-        algorithm_type="dpmsolver++", solver_order=2, prediction_type="v_prediction", lower_order_final=True
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        prediction_type="v_prediction",
+        lower_order_final=True,
     )
     scheduler.set_timesteps(steps, device=device)
-    scheduler.sigmas = noise_ratio(times_kb, shift).to(device, torch.float32)[:, :, None, None, None]
+    scheduler.sigmas = noise_ratio(times_kb, shift).to(device, torch.float32)[
+        :, :, None, None, None
+    ]
     scheduler.set_begin_index(0)
     return scheduler
 
 
-def denoise(x_bchw: Tensor, strengths: Tensor, steps: int, shift: float, predict: Predict, constrain: Constrain) -> Tensor:
+def denoise(
+    x_bchw: Tensor,
+    strengths: Tensor,
+    steps: int,
+    shift: float,
+    predict: Predict,
+    constrain: Constrain,
+) -> Tensor:
     """From x at each sample's strength down to a clean image.
 
     `constrain` is called after every step, also the last (RePaint, Lugmayr et al. 2022, eq. 8).

@@ -1,9 +1,10 @@
 """The noise schedule: variance preserving, cosine, shifted towards more noise for large images.
 
-A noised image is x_t = α_t x + σ_t ε with α² + σ² = 1, and the time t in [0, 1] is what a recipe calls `strength`.
-σ/α = shift · tan(πt/2): the cosine schedule of Nichol & Dhariwal 2021 in Hoogeboom et al. 2023 ("simple diffusion",
-eq. 5: shift = image size / 64). With a shift, the same strength reaches larger structures, not only pixel noise.
-The network predicts v = α ε − σ x (Salimans & Ho 2022, app. D).
+A noised image is x_t = α_t x + σ_t ε with α² + σ² = 1, and the time t in [0, 1] is what a recipe
+calls `strength`. σ/α = shift · tan(πt/2): the cosine schedule of Nichol & Dhariwal 2021 in
+Hoogeboom et al. 2023 ("simple diffusion", eq. 5: shift = image size / 64). With a shift, the same
+strength reaches larger structures, not only pixel noise. The network predicts v = α ε − σ x
+(Salimans & Ho 2022, app. D).
 """
 
 from __future__ import annotations

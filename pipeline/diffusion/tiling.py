@@ -1,5 +1,7 @@
-"""Images larger than memory allows: the network looks at overlapping tiles, whose predictions are blended at every step
-(MultiDiffusion, Bar-Tal et al. 2023), so that no seam can build up and memory is bounded by the tile."""
+"""Images larger than memory allows: the network looks at overlapping tiles, whose predictions are
+blended at every step (MultiDiffusion, Bar-Tal et al. 2023), so that no seam can build up and memory
+is bounded by the tile.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,16 @@ TILE = 1024
 OVERLAP = 128
 
 
-def tiled(predict: Callable[[Tensor, Tensor], Tensor], x_bchw: Tensor, condition_bchw: Tensor, tile: int = TILE, overlap: int = OVERLAP) -> Tensor:
-    """`predict(x, condition)` over tiles of at most `tile` pixels a side; in one piece where the image fits."""
+def tiled(
+    predict: Callable[[Tensor, Tensor], Tensor],
+    x_bchw: Tensor,
+    condition_bchw: Tensor,
+    tile: int = TILE,
+    overlap: int = OVERLAP,
+) -> Tensor:
+    """`predict(x, condition)` over tiles of at most `tile` pixels a side; in one piece where the
+    image fits.
+    """
     height, width = x_bchw.shape[-2:]
     if height <= tile and width <= tile:
         return predict(x_bchw, condition_bchw)
@@ -23,7 +33,9 @@ def tiled(predict: Callable[[Tensor, Tensor], Tensor], x_bchw: Tensor, condition
         for left in _starts(width, tile, overlap):
             window = (..., slice(top, top + tile), slice(left, left + tile))
             value = predict(x_bchw[window], condition_bchw[window])
-            ramp = _ramp(value.shape[-2], overlap)[:, None] * _ramp(value.shape[-1], overlap)[None, :]
+            ramp = (
+                _ramp(value.shape[-2], overlap)[:, None] * _ramp(value.shape[-1], overlap)[None, :]
+            )
             ramp = ramp.to(x_bchw.device)
             total[window] += value * ramp
             weight[window] += ramp
@@ -31,7 +43,9 @@ def tiled(predict: Callable[[Tensor, Tensor], Tensor], x_bchw: Tensor, condition
 
 
 def _starts(side: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles start: the last one ends at the border. Steps are multiples of half the overlap's."""
+    """Where tiles start: the last one ends at the border. Steps are multiples of half the
+    overlap's.
+    """
     if side <= tile:
         return [0]
     step = tile - overlap

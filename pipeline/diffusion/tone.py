@@ -1,7 +1,9 @@
-"""Between 8-bit pixels and what a network sees: a transfer curve, then zero mean and unit deviation per image.
+"""Between 8-bit pixels and what a network sees: a transfer curve, then zero mean and unit deviation
+per image.
 
-Per image, because a dim image must keep its contrast against the noise: with one scale for all, noise of strength 0.2
-buries a nucleus of 10 gray levels. `sqrt` evens out the noise of photon-limited images (Anscombe 1948).
+Per image, because a dim image must keep its contrast against the noise: with one scale for all,
+noise of strength 0.2 buries a nucleus of 10 gray levels. `sqrt` evens out the noise of
+photon-limited images (Anscombe 1948).
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ MIN_DEVIATION = 0.01
 
 @dataclass(frozen=True)
 class Tone:
-    """The map of one image; `mean` and `deviation` are taken after the curve, over all its pixels and channels.
+    """The map of one image; `mean` and `deviation` are taken after the curve, over all its pixels
+    and channels.
 
     `gray`: the three channels are the same everywhere, and stay so.
     """
@@ -51,7 +54,8 @@ class Tone:
         values = np.clip(values_hwc * np.float32(self.deviation) + np.float32(self.mean), 0, 1)
         if self.curve == "sqrt":
             values = values**2
-        return np.rint(values * 255).astype(np.uint8)
+        pixels: ByteArray = np.rint(values * 255).astype(np.uint8)
+        return pixels
 
 
 def _bend(image_hwc: ByteArray, curve: Curve) -> FloatImage:

@@ -11,7 +11,9 @@ Unit = Annotated[float, Field(ge=0, le=1)]
 
 
 def _pair(value: object) -> object:
-    return (value, value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    return (
+        (value, value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    )
 
 
 def _ordered(value: tuple[float, float]) -> tuple[float, float]:

@@ -1,8 +1,8 @@
 """`inpaint`: part of an image made anew, around what is there (RePaint, Lugmayr et al. 2022).
 
-Four regions: `background` gives the objects new surroundings; `redraw` makes objects again from their label; `remove`
-clears objects away, and their annotation with them; `regions` fills random holes. Outside its mask the output is the
-input, bit for bit.
+Four regions: `background` gives the objects new surroundings; `redraw` makes objects again from
+their label; `remove` clears objects away, and their annotation with them; `regions` fills random
+holes. Outside its mask the output is the input, bit for bit.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from pipeline.diffusion.native import NativeNet
 
 ISOLATED = 0.1
-"""`remove` takes objects of which other objects cover at most this share: more would leave stumps behind."""
+"""`remove` takes objects of which other objects cover at most this share: more would leave stumps
+behind.
+"""
 
 VISIBLE = 0.5
-"""`redraw` takes objects of which other objects, which must not change, cover at most this share."""
+"""`redraw` takes objects of which other objects, which must not change, cover at most this share.
+"""
 
 
 class Inpaint(Op):
@@ -40,15 +43,21 @@ class Inpaint(Op):
     strength: Range = (1.0, 1.0)
     steps: Steps = 16
     guidance: Guidance = 1.5
-    objects: Range = Field((0.1, 0.3), description="redraw, remove: share of the objects, at least one")
+    objects: Range = Field(
+        (0.1, 0.3), description="redraw, remove: share of the objects, at least one"
+    )
     area: Range = Field((0.05, 0.2), description="regions: share of the image")
-    margin: Annotated[int, Field(ge=0, le=64)] = Field(3, description="pixels around an object that go with it")
+    margin: Annotated[int, Field(ge=0, le=64)] = Field(
+        3, description="pixels around an object that go with it"
+    )
 
     labels: ClassVar[LabelContract] = "edited"
     needs: ClassVar[str | None] = "denoise"
 
     def draw(self, sample: Sample, rng: Generator) -> Draw | None:
-        """Strength, noise, and which objects or holes; None where the image has no object that is free enough."""
+        """Strength, noise, and which objects or holes; None where the image has no object that is
+        free enough.
+        """
         draw: Draw = {"strength": uniform(rng, self.strength), "noise": noise_seed(rng)}
         if self.region == "regions":
             return draw | {"holes": _holes(sample, uniform(rng, self.area), rng)}
@@ -61,7 +70,9 @@ class Inpaint(Op):
         chosen = rng.permutation(len(legal))[:count]
         return draw | {"objects": sorted(legal[int(i)] for i in chosen)}
 
-    def apply(self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models) -> list[Outcome]:
+    def apply(
+        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models
+    ) -> list[Outcome]:
         """Every sample with its region made anew."""
         from pipeline.diffusion.repaint import PaintJob, repaint_samples
 
@@ -74,7 +85,9 @@ class Inpaint(Op):
         model = cast("NativeNet", models[self.model])
         return [
             made if not isinstance(made, np.ndarray) else replace(want, image_hwc=made)
-            for want, made in zip(wanted, repaint_samples(model, jobs, self.steps, self.guidance), strict=True)
+            for want, made in zip(
+                wanted, repaint_samples(model, jobs, self.steps, self.guidance), strict=True
+            )
         ]
 
     def _mask(self, sample: Sample, draw: Draw) -> BoolArray:
@@ -114,12 +127,17 @@ def _uncovered(sample: Sample, most: float) -> list[int]:
 
 
 def _holes(sample: Sample, share: float, rng: Generator) -> list[list[int]]:
-    """Rectangles of about 1/16 of the image or less, until they cover the share; [x0, y0, x1, y1] in pixels."""
+    """Rectangles of about 1/16 of the image or less, until they cover the share; [x0, y0, x1, y1]
+    in pixels.
+    """
     covered = np.zeros((sample.height, sample.width), bool)
     holes: list[list[int]] = []
     while covered.mean() < share and len(holes) < 64:
         height, width = (max(1, int(side * rng.uniform(0.08, 0.25))) for side in covered.shape)
-        y0, x0 = (int(rng.integers(side - length + 1)) for side, length in zip(covered.shape, (height, width), strict=True))
+        y0, x0 = (
+            int(rng.integers(side - length + 1))
+            for side, length in zip(covered.shape, (height, width), strict=True)
+        )
         covered[y0 : y0 + height, x0 : x0 + width] = True
         holes.append([x0, y0, x0 + width, y0 + height])
     return holes

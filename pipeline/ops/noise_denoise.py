@@ -1,7 +1,8 @@
-"""`noise_denoise`: noise an image to a strength, and denoise it from there; labels stay where they are.
+"""`noise_denoise`: noise an image to a strength, and denoise it from there; labels stay where they
+are.
 
-The classic image-to-image of diffusion (SDEdit, Meng et al. 2022), with the labels as condition: without them a small
-denoiser invents objects on dark ground and washes out faint ones.
+The classic image-to-image of diffusion (SDEdit, Meng et al. 2022), with the labels as condition:
+without them a small denoiser invents objects on dark ground and washes out faint ones.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class NoiseDenoise(Op):
-    """New texture, light and background; same labels. `protect` names what comes out bit-identical."""
+    """New texture, light and background; same labels. `protect`: what comes out bit-identical."""
 
     kind: Literal["noise_denoise"] = "noise_denoise"
     model: str
@@ -40,7 +41,9 @@ class NoiseDenoise(Op):
         """A strength from the range, and the seed of the noise."""
         return {"strength": uniform(rng, self.strength), "noise": noise_seed(rng)}
 
-    def apply(self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models) -> list[Outcome]:
+    def apply(
+        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models
+    ) -> list[Outcome]:
         """Every image with new pixels where they are not protected."""
         from pipeline.diffusion.repaint import PaintJob, repaint_samples
 
@@ -51,7 +54,9 @@ class NoiseDenoise(Op):
         model = cast("NativeNet", models[self.model])
         return [
             made if not isinstance(made, np.ndarray) else replace(sample, image_hwc=made)
-            for sample, made in zip(samples, repaint_samples(model, jobs, self.steps, self.guidance), strict=True)
+            for sample, made in zip(
+                samples, repaint_samples(model, jobs, self.steps, self.guidance), strict=True
+            )
         ]
 
     def _free(self, sample: Sample) -> BoolArray:

@@ -1,7 +1,8 @@
-"""`super_resolve`: the image two or four times as large, with the detail that a diffusion upscaler makes up for it.
+"""`super_resolve`: the image two or four times as large, with the detail that a diffusion upscaler
+makes up for it.
 
-`then: keep` gives the larger image, and boxes, masks and class-id map follow exactly; `then: restore` shrinks it back, so
-that the labels stay as they are.
+`then: keep` gives the larger image, and boxes, masks and class-id map follow exactly; `then:
+restore` shrinks it back, so that the labels stay as they are.
 """
 
 from __future__ import annotations
@@ -41,15 +42,23 @@ class SuperResolve(Op):
         """The seed of the noise."""
         pixels = sample.height * sample.width * self.scale**2
         if pixels > MAX_PIXELS:
-            raise SampleError("too_large", f"{sample.width}x{sample.height} at scale {self.scale} is {pixels} pixels")
+            raise SampleError(
+                "too_large",
+                f"{sample.width}x{sample.height} at scale {self.scale} is {pixels} pixels",
+            )
         return {"noise": noise_seed(rng)}
 
-    def apply(self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models) -> list[Outcome]:
+    def apply(
+        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models
+    ) -> list[Outcome]:
         """Every sample enlarged, or enlarged and shrunk back."""
         from pipeline.diffusion.engine import Upscale, upscale
 
         model = cast("NativeNet", models[self.model])
-        tasks = [Upscale(s.image_hwc, self.scale, d["noise"]) for s, d in zip(samples, draws, strict=True)]
+        tasks = [
+            Upscale(s.image_hwc, self.scale, d["noise"])
+            for s, d in zip(samples, draws, strict=True)
+        ]
         made = upscale(model, tasks, self.steps)
         return [
             image if isinstance(image, SampleError) else self._finish(sample, image)
@@ -65,7 +74,7 @@ class SuperResolve(Op):
 
 
 def scaled(sample: Sample, image_hwc: ByteArray, factor: int) -> Sample:
-    """This image, which is `factor` times as large, with the sample's labels enlarged exactly."""
+    """An image `factor` times as large as the sample's, with its labels enlarged exactly."""
     instances, ids = sample.instances, sample.class_map_hw
     if instances is not None:
         masks = instances.masks_nhw

@@ -24,7 +24,9 @@ class NetSpec(Spec):
 
 
 class TrainConfig(Spec):
-    """Data, network and optimisation of one model. Sizes in pixels; `steps` are optimiser steps over `batch` crops."""
+    """Data, network and optimisation of one model. Sizes in pixels; `steps` are optimiser steps
+    over `batch` crops.
+    """
 
     data: Source
     validation: Source | None = None
@@ -35,8 +37,13 @@ class TrainConfig(Spec):
     shift: float = Field(2.0, gt=0, le=16)
     curve: Curve = "linear"
     crop: int = Field(128, ge=16, le=1024)
-    flips: bool = Field(True, description="mirror and turn crops by quarter turns: only where up and down mean nothing")
-    label_dropout: float = Field(0.15, ge=0, le=1, description="denoiser: share of crops trained without labels")
+    flips: bool = Field(
+        True,
+        description="mirror and turn crops by quarter turns: only where up and down mean nothing",
+    )
+    label_dropout: float = Field(
+        0.15, ge=0, le=1, description="denoiser: share of crops trained without labels"
+    )
     batch: int = Field(16, ge=1, le=65536)
     steps: int = Field(4000, ge=1)
     lr: float = Field(5e-4, gt=0, le=0.1)
@@ -53,9 +60,13 @@ class TrainConfig(Spec):
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
         if self.crop % self.net.multiple:
-            raise ValueError(f"crop {self.crop} is not a multiple of {self.net.multiple} (patch · 2^(levels - 1))")
+            raise ValueError(
+                f"crop {self.crop} is not a multiple of {self.net.multiple}, patch · 2^(levels - 1)"
+            )
         if self.batch % self.workers:
             raise ValueError(f"batch {self.batch} does not divide among {self.workers} workers")
         if self.data.classes is None:  # [] is legal: an upscaler needs no labels
-            raise ValueError("data.classes: name the box classes in order; they become the label map's channels")
+            raise ValueError(
+                "data.classes: name the box classes in order; they become the label map's channels"
+            )
         return self

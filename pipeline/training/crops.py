@@ -1,6 +1,8 @@
-"""Training crops by number: crop k of a data set is the same on every worker, in every run and after every restart.
+"""Training crops by number: crop k of a data set is the same on every worker, in every run and
+after every restart.
 
-So checkpoints need to remember nothing but the step, and any split of a batch over workers is the same batch.
+So checkpoints need to remember nothing but the step, and any split of a batch over workers is the
+same batch.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pipeline.diffusion.tone import Curve, Tone
 from pipeline.seeds import rng_for
 from pipeline.source import Chunk, plan, read_chunk
 from schemas.recipe import Source
-from schemas.sample import Instances, Sample
+from schemas.sample import ByteArray, Instances, Sample
 
 CACHED_IMAGES = 1000
 """Decoded images that a worker keeps: 0.9 MB each at 640x480."""
@@ -27,9 +29,17 @@ class CropSet:
     """Random access to crops of the samples in some shards."""
 
     def __init__(self, source: Source, size: int, flips: bool, curve: Curve, seed: int) -> None:
-        self._source, self._size, self._flips, self._curve, self._seed = source, size, flips, curve, seed
+        self._source, self._size, self._flips, self._curve, self._seed = (
+            source,
+            size,
+            flips,
+            curve,
+            seed,
+        )
         self._where = [
-            replace(chunk, samples=(ref,)) for chunk in plan(source, 4096, "crops") for ref in chunk.samples
+            replace(chunk, samples=(ref,))
+            for chunk in plan(source, 4096, "crops")
+            for ref in chunk.samples
         ]
         self._cache: OrderedDict[int, tuple[Sample, Tone]] = OrderedDict()
 
@@ -37,13 +47,20 @@ class CropSet:
         return len(self._where)
 
     def crop(self, k: int) -> tuple[Sample, Tone, Generator]:
-        """Crop number k, the tone of the image that it is from, and a generator for what is drawn next."""
+        """Crop number k, the tone of the image that it is from, and a generator for what is drawn
+        next.
+        """
         rng = rng_for(self._seed, "crop", k, "train")
         sample, tone = self._decoded(int(rng.integers(len(self._where))))
-        top, left = (int(rng.integers(max(side - self._size, 0) + 1)) for side in (sample.height, sample.width))
+        top, left = (
+            int(rng.integers(max(side - self._size, 0) + 1))
+            for side in (sample.height, sample.width)
+        )
         cropped = cut(pad_to(sample, self._size), top, left, self._size)
         if self._flips:
-            cropped = turned(cropped, quarter_turns=int(rng.integers(4)), mirror=bool(rng.integers(2)))
+            cropped = turned(
+                cropped, quarter_turns=int(rng.integers(4)), mirror=bool(rng.integers(2))
+            )
         return cropped, tone, rng
 
     def _decoded(self, i: int) -> tuple[Sample, Tone]:
@@ -59,7 +76,9 @@ class CropSet:
 
 
 def pad_to(sample: Sample, size: int) -> Sample:
-    """At least `size` a side: the image is reflected at the right and bottom, the class-id map with it."""
+    """At least `size` a side: the image is reflected at the right and bottom, the class-id map with
+    it.
+    """
     down, right = max(size - sample.height, 0), max(size - sample.width, 0)
     if not down and not right:
         return sample
@@ -67,7 +86,9 @@ def pad_to(sample: Sample, size: int) -> Sample:
     ids = sample.class_map_hw
     if ids is not None:
         ids = np.pad(ids, ((0, down), (0, right)), mode="reflect")
-    return replace(sample, image_hwc=image, class_map_hw=ids, instances=_without_masks(sample.instances))
+    return replace(
+        sample, image_hwc=image, class_map_hw=ids, instances=_without_masks(sample.instances)
+    )
 
 
 def cut(sample: Sample, top: int, left: int, size: int) -> Sample:
@@ -102,7 +123,7 @@ def turned(sample: Sample, quarter_turns: int, mirror: bool) -> Sample:
     )
 
 
-def _turn(pixels: np.ndarray, quarter_turns: int, mirror: bool) -> np.ndarray:  # type: ignore[type-arg]
+def _turn(pixels: ByteArray, quarter_turns: int, mirror: bool) -> ByteArray:
     pixels = np.rot90(pixels, quarter_turns)
     return np.ascontiguousarray(pixels[:, ::-1] if mirror else pixels)
 

@@ -1,4 +1,6 @@
-"""What a model in training can do, as one picture: a row per example, made by the code that the ops use."""
+"""What a model in training can do, as one picture: a row per example, made by the code that the ops
+use.
+"""
 
 from __future__ import annotations
 
@@ -15,26 +17,38 @@ from schemas.errors import SampleError
 from schemas.sample import ByteArray, Sample
 
 Grid = Image.Image
-_COLOURS = np.array([[230, 80, 60], [70, 130, 240], [240, 200, 60], [90, 200, 120], [200, 90, 210]], np.float32)
+_COLOURS = np.array(
+    [[230, 80, 60], [70, 130, 240], [240, 200, 60], [90, 200, 120], [200, 90, 210]], np.float32
+)
 
 
 def denoiser_grid(model: NativeNet, samples: Sequence[Sample]) -> Grid:
-    """Columns: the image, its label map, strength 0.3, strength 0.6, and from pure noise by its labels alone."""
+    """Columns: the image, its label map, strength 0.3, strength 0.6, and from pure noise by its
+    labels alone.
+    """
     config = model.config
     assert isinstance(config, DenoiserConfig)
     maps = [label_map(sample, config.classes, config.seg_classes) for sample in samples]
-    columns: list[list[ByteArray]] = [[s.image_hwc for s in samples], [_painted(m, len(config.classes)) for m in maps]]
+    columns: list[list[ByteArray]] = [
+        [s.image_hwc for s in samples],
+        [_painted(m, len(config.classes)) for m in maps],
+    ]
     for strength, steps in ((0.3, 8), (0.6, 12), (1.0, 24)):
         tasks = [
             Repaint(s.image_hwc, np.ones(s.image_hwc.shape[:2], bool), m, strength, i)
             for i, (s, m) in enumerate(zip(samples, maps, strict=True))
         ]
-        columns.append([_black_if_bad(made, s) for made, s in zip(repaint(model, tasks, steps, 1.5), samples, strict=True)])
+        columns.append(
+            [
+                _black_if_bad(made, s)
+                for made, s in zip(repaint(model, tasks, steps, 1.5), samples, strict=True)
+            ]
+        )
     return _paste(columns)
 
 
 def upscaler_grid(model: NativeNet, samples: Sequence[Sample]) -> Grid:
-    """Columns: nearest, bicubic, the model, the original; rows alternate between factors 2 and 4."""
+    """Columns: nearest, bicubic, the model, the original; rows alternate between x2 and x4."""
     columns: list[list[ByteArray]] = [[], [], [], []]
     for i, sample in enumerate(samples):
         factor = (2, 4)[i % 2]
@@ -42,7 +56,12 @@ def upscaler_grid(model: NativeNet, samples: Sequence[Sample]) -> Grid:
         original = sample.image_hwc[:height, :width]
         small = resized(original, (height // factor, width // factor))
         made = upscale(model, [Upscale(small, factor, i)], 4)[0]
-        row = [small.repeat(factor, 0).repeat(factor, 1), enlarged(small, factor), _black_if_bad(made, sample), original]
+        row = [
+            small.repeat(factor, 0).repeat(factor, 1),
+            enlarged(small, factor),
+            _black_if_bad(made, sample),
+            original,
+        ]
         for column, picture in zip(columns, row, strict=True):
             column.append(picture)
     return _paste(columns)
@@ -52,7 +71,8 @@ def _painted(map_chw: LabelMap, classes: int) -> ByteArray:
     """A label map in colours, one per class."""
     domes = map_chw[:classes] if classes else map_chw[:-1]
     colours = _COLOURS[np.arange(len(domes)) % len(_COLOURS)]
-    return np.clip(np.einsum("chw,cd->hwd", domes, colours), 0, 255).astype(np.uint8)
+    painted: ByteArray = np.clip(np.einsum("chw,cd->hwd", domes, colours), 0, 255).astype(np.uint8)
+    return painted
 
 
 def _black_if_bad(made: ByteArray | SampleError, sample: Sample) -> ByteArray:

@@ -1,7 +1,7 @@
 """What the native models learn: one batch of crops to one loss.
 
-Both predict v by mean squared error. The times of a batch are stratified, (i + u) / b: every batch sees all noise levels,
-and the loss varies less from batch to batch (Kingma et al. 2021, app. I.1).
+Both predict v by mean squared error. The times of a batch are stratified, (i + u) / b: every batch
+sees all noise levels, and the loss varies less from batch to batch (Kingma et al. 2021, app. I.1).
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
-        return Batch(*(t.to(device) for t in (self.x0_bchw, self.condition_bchw, self.t_b, self.noise_bchw)))
+        return Batch(
+            *(t.to(device) for t in (self.x0_bchw, self.condition_bchw, self.t_b, self.noise_bchw))
+        )
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class DenoiserTask:
 
     config: TrainConfig
 
-    def pair(self, crop: Sample, tone: Tone, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def pair(
+        self, crop: Sample, tone: Tone, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(target, condition) of one crop, channels last and first."""
         source = self.config.data
         condition = label_map(crop, source.classes or (), source.seg_classes or ())
@@ -54,12 +58,16 @@ class DenoiserTask:
 
 @dataclass(frozen=True)
 class UpscalerTask:
-    """Residuals between crops and what is left of them after shrinking; the enlarged small image as condition."""
+    """Residuals between crops and what is left of them after shrinking; the enlarged small image as
+    condition.
+    """
 
     config: TrainConfig
     residual_deviation: dict[int, float]
 
-    def pair(self, crop: Sample, tone: Tone, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def pair(
+        self, crop: Sample, tone: Tone, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(target, condition) of one crop."""
         factor = FACTORS[int(rng.integers(len(FACTORS)))]
         low = tone.encode(shrunk_and_enlarged(crop.image_hwc, factor))
@@ -71,7 +79,7 @@ Task = DenoiserTask | UpscalerTask
 
 
 def make_batch(crops: CropSet, task: Task, numbers: Sequence[int], total: int) -> Batch:
-    """These crops as a batch, or a worker's share of one; `total` is the size of the whole batch."""
+    """These crops as a batch, or a worker's share of one; `total`: the size of the whole batch."""
     x0, conditions, times, noise = [], [], [], []
     for k in numbers:
         crop, tone, rng = crops.crop(k)

@@ -1,7 +1,8 @@
-"""Everything that a training must remember: weights, their moving average, the optimiser's moments, the step.
+"""Everything that a training must remember: weights, their moving average, the optimiser's moments,
+the step.
 
-A checkpoint is one safetensors file. Crops, noise and times are functions of the step, so a training that is continued
-from it takes the same steps as one that was never stopped.
+A checkpoint is one safetensors file. Crops, noise and times are functions of the step, so a
+training that is continued from it takes the same steps as one that was never stopped.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ class TrainState:
     def __init__(self, net: nn.Module, config: TrainConfig) -> None:
         self.net, self.config, self.step = net, config, 0
         self.average = copy.deepcopy(net).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(net.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(
+            net.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=0.01
+        )
 
     def learning_rate(self) -> float:
         """Linear warm-up, then half a cosine down to 1 % at the last step."""

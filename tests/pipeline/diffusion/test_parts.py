@@ -73,7 +73,7 @@ def test_boxes_beyond_the_border_keep_their_centre() -> None:
 
 
 def test_a_label_map_refuses_what_the_model_does_not_know() -> None:
-    with pytest.raises(SampleError, match="unknown_class.*'z'.*a, b"):
+    with pytest.raises(SampleError, match=r"unknown_class.*'z'.*a, b"):
         label_map(sample([[0, 0, 5, 5]], ["z"]), ["a", "b"], [])
     with pytest.raises(SampleError, match="no_class_map"):
         label_map(sample([], []), ["a"], ["back"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pipeline.diffusion.label_map import label_map
 from pipeline.diffusion.native import DenoiserConfig, build
 from pipeline.diffusion.schedule import alpha_sigma
 from pipeline.training.config import TrainConfig
@@ -36,10 +36,17 @@ SOURCE = {
 
 
 def config(**changes: object) -> TrainConfig:
-    settings = {
-        "data": SOURCE, "out": "unused", "licence": "CC0", "net": {"patch": 2, "widths": [16, 32], "blocks": 1},
-        "crop": 32, "batch": 4, "steps": 8, "warmup": 2, "lr": 1e-3,
-    }  # fmt: skip
+    settings: dict[str, object] = {
+        "data": SOURCE,
+        "out": "unused",
+        "licence": "CC0",
+        "net": {"patch": 2, "widths": [16, 32], "blocks": 1},
+        "crop": 32,
+        "batch": 4,
+        "steps": 8,
+        "warmup": 2,
+        "lr": 1e-3,
+    }
     return TrainConfig.model_validate(settings | changes)
 
 
@@ -197,7 +204,7 @@ def test_the_learning_rate_warms_up_and_falls_to_a_hundredth() -> None:
         rates.append(state.learning_rate())
     assert rates[:2] == [0.5e-3, 1e-3]
     assert rates[2] == 1e-3
-    assert all(a > b for a, b in zip(rates[2:], rates[3:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[2:]))
     assert abs(rates[8] - 1e-5) < 1e-12
 
 
