@@ -2,7 +2,7 @@
 Ray Train.
 
 Start it again after a kill: it continues from its newest checkpoint in `<out>/.training`, with the
-same losses as if it had never been stopped. It ends with a model folder: weights, configuration,
+same losses as if it had never been stopped. A changed configuration starts anew. It ends with a model folder: weights, configuration,
 model card, and a picture of what it can do.
 """
 
@@ -51,6 +51,9 @@ def train(kind: Kind, config_path: str | Path, console: Console) -> None:
         train_log(config, kind, config_path, console) as log,
     ):
         history = _fit(kind, placed, log, console)
+    if not history.losses:
+        console.print(f"nothing to do: {out} is trained to its last step")
+        return
     if history.picture:
         (out / "samples.png").write_bytes(history.picture)
     write_card(out, kind, config, history.final_loss(), history.validation)
@@ -146,8 +149,8 @@ def _trainer(kind: Kind, config: TrainConfig, queue: Queue) -> TorchTrainer:
             num_workers=config.workers, use_gpu=config.gpus > 0, resources_per_worker=resources
         ),
         run_config=RunConfig(
-            name=".training",
-            storage_path=config.out,
+            name=config.digest(),  # another configuration is another training
+            storage_path=str(Path(config.out) / ".training"),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
         ),
     )

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from pipeline.diffusion.tone import Curve
-from schemas.recipe import Source, Spec, Tracking
+from schemas.recipe import Source, Spec, Tracking, digest_of
 
 
 class NetSpec(Spec):
@@ -56,6 +56,11 @@ class TrainConfig(Spec):
     threads: int = Field(1, ge=1, description="CPU threads per worker")
     gpus: float = Field(0, ge=0, description="per worker")
     tracking: Tracking = Tracking(experiment="noiseloom-train")
+
+    def digest(self) -> str:
+        """16 hex digits over what shapes the weights: not where they go, nor who computes them."""
+        placing = {"out", "licence", "tracking", "workers", "threads", "checkpoint_every"}
+        return digest_of(self.model_dump(mode="json", exclude=placing))
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
