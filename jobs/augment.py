@@ -76,9 +76,9 @@ def _weave(planned: RunPlan, missing: Sequence[Chunk], tracker: Tracker, console
 
     tally = found = _tally(planned, missing)
     with ExitStack() as stack:
-        with console.status("starting Ray"):
-            stack.enter_context(ray_session(num_cpus=_cores() + 1))
-            from pipeline.flow import run_flow
+        console.print("starting Ray ...")
+        stack.enter_context(ray_session(num_cpus=_cores() + 1))
+        from pipeline.flow import run_flow
 
         show = stack.enter_context(live_view(console, tally))
         flow = run_flow(missing, planned.recipe, planned.run, planned.digest)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,15 +36,38 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
     import ray
 
     address = os.environ.get("RAY_ADDRESS", "local")
-    ray.init(
-        address=address,
-        num_cpus=num_cpus if address == "local" else None,
-        include_dashboard=None if address != "local" else False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        configure_logging=True,
-    )
+    with _native_stderr_held():
+        ray.init(
+            address=address,
+            num_cpus=num_cpus if address == "local" else None,
+            include_dashboard=None if address != "local" else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+        )
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _native_stderr_held() -> Iterator[None]:
+    """Descriptor 2 is a file inside the block, shown only if the block fails.
+
+    Ray's C++ side says there that it was told to be quiet.
+    """
+    sys.stderr.flush()
+    terminal, failed = os.dup(2), True
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+            failed = False
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            if failed:
+                held.seek(0)
+                os.write(2, held.read())

@@ -1,9 +1,8 @@
-"""`noiseloom train denoiser|upscaler CONFIG.yaml`: a native model from a user's own shards, through
-Ray Train.
+"""`noiseloom train denoiser|upscaler CONFIG.yaml`: a native model from shards, through Ray Train.
 
 Start it again after a kill: it continues from its newest checkpoint in `<out>/.training`, with the
-same losses as if it had never been stopped. A changed configuration starts anew. It ends with a model folder: weights, configuration,
-model card, and a picture of what it can do.
+same losses as if it had never been stopped. A changed configuration starts anew. It ends with a
+model folder: weights, configuration, model card, and a picture of what it can do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`noiseloom train` as a person starts it: a real Ray Train, a real SIGKILL, a folder that loads."""
+"""`noiseloom train` as a person starts it: a real Ray Train, a real SIGKILL, a model that loads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ ROOT = Path(__file__).parents[2]
 DATA = ROOT / "data" / "nuclei" / "train-000000.tar"
 
 CONFIG = f"""
-data: {{shards: {DATA}, segmentation: seg.png, classes: [nucleus], seg_classes: [background, nucleus]}}
+data:
+  shards: {DATA}
+  segmentation: seg.png
+  classes: [nucleus]
+  seg_classes: [background, nucleus]
 out: nuclei/denoiser
 licence: CC0
 net: {{patch: 2, widths: [16, 32], blocks: 1}}
