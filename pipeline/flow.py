@@ -11,7 +11,8 @@ An error with a message for the user comes out as it was raised; Ray's wrapping 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Final
@@ -158,7 +159,8 @@ def _metadata(chunk: Chunk) -> BlockMetadata:
 
 
 def _read(chunk: Chunk, source: Source) -> list[pa.Table]:
-    return [encoded_block(chunk.id, read_chunk(chunk, source))]
+    with _carried():
+        return [encoded_block(chunk.id, read_chunk(chunk, source))]
 
 
 class _Weaver:
@@ -180,30 +182,51 @@ class _Weaver:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         chunk_id, encoded = encoded_samples(block)
-        spec, models = self._spec, self._models
-        start = time.perf_counter()
-        woven = weave_chunk(
-            encoded, spec.recipe, models, RunContext(spec.run, spec.recipe_digest, chunk_id)
-        )
-        seconds = time.perf_counter() - start
+        spec = self._spec
+        context = RunContext(spec.run, spec.recipe_digest, chunk_id)
+        with _carried():
+            models = self._models
+            start = time.perf_counter()
+            woven = weave_chunk(encoded, spec.recipe, models, context)
+            seconds = time.perf_counter() - start
         attempted = len(encoded) * spec.recipe.copies
         return woven_block([(copy.row, copy.members) for copy in woven], attempted, seconds)
 
 
 def _commit(block: pa.Table, spec: FlowSpec) -> pa.Table:
     woven, attempted, seconds = woven_copies(block)
-    receipt = commit_chunk(Store(spec.sink), spec.run, woven[0][0].chunk, woven, attempted)
+    with _carried():
+        receipt = commit_chunk(Store(spec.sink), spec.run, woven[0][0].chunk, woven, attempted)
     return pa.Table.from_pylist([asdict(replace(receipt, seconds=seconds))])
 
 
-def _unwrapped(error: RayError) -> Exception:
+class _TaskError(Exception):
+    """An error with a message for the user on its way to the driver.
+
+    Ray appends advice about itself to the first argument of what a task raises: this one has none.
+    """
+
+    def __init__(self, error: NoiseloomError) -> None:
+        super().__init__()
+        self.error = error
+
+    def __reduce__(self) -> tuple[type[_TaskError], tuple[NoiseloomError]]:
+        return _TaskError, (self.error,)
+
+
+@contextmanager
+def _carried() -> Iterator[None]:
+    try:
+        yield
+    except NoiseloomError as error:
+        raise _TaskError(error) from None
+
+
+def _unwrapped(error: RayError) -> NoiseloomError:
     """What was raised in a task, if it has a message for the user; otherwise all that Ray says."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, RayTaskError):
-            cause = cause.cause
-        elif isinstance(cause, NoiseloomError):
-            return cause
-        else:
-            cause = cause.__cause__
+        if isinstance(cause, _TaskError):
+            return cause.error
+        cause = cause.cause if isinstance(cause, RayTaskError) else cause.__cause__
     return RunError(f"a worker failed; start the run again to resume it\n{error}")

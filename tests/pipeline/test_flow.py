@@ -1,0 +1,63 @@
+"""What can be said of the Ray Data graph without starting Ray; the rest is in tests/jobs."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+from ray.exceptions import RayTaskError
+
+from pipeline.flow import FlowSpec, _TaskError, _unwrapped, fitting_pool
+from schemas.errors import NoiseloomError, RunError, SampleError, SinkError
+from schemas.recipe import PoolSpec
+
+
+def task_error(cause: Exception) -> RayTaskError:
+    return RayTaskError("f", "Traceback: ...", cause)
+
+
+@pytest.mark.parametrize("error", [SinkError("the sink is full"), SampleError("slug", "detail")])
+def test_an_error_with_a_message_arrives_as_it_was_raised(error: NoiseloomError) -> None:
+    sent = _TaskError(error)
+    sent.args = ("Failed to map after 1/1 attempts; configure ray.data",)  # as Ray does
+    wrapped = RuntimeError("in between")
+    wrapped.__cause__ = task_error(pickle.loads(pickle.dumps(sent)))
+    arrived = _unwrapped(task_error(wrapped))
+    assert type(arrived) is type(error)
+    assert str(arrived) == str(error)
+
+
+def test_an_unforeseen_error_keeps_its_traceback() -> None:
+    arrived = _unwrapped(task_error(KeyError("oops")))
+    assert isinstance(arrived, RunError)
+    assert "Traceback: ..." in str(arrived)
+
+
+@pytest.mark.parametrize(
+    ("spec", "has", "pool"),
+    [
+        (PoolSpec(pool=(1, 2)), {"CPU": 3.0}, (1, 2)),
+        (PoolSpec(pool=(4, 8)), {"CPU": 3.0}, (2, 2)),
+        (PoolSpec(pool=(1, 8), cpus=0.5), {"CPU": 3.0}, (1, 4)),
+        (PoolSpec(pool=(1, 8), gpus=1), {"CPU": 17.0, "GPU": 2.0}, (1, 2)),
+    ],
+)
+def test_a_pool_is_cut_to_what_the_machine_holds(
+    spec: PoolSpec, has: dict[str, float], pool: tuple[int, int]
+) -> None:
+    assert fitting_pool(spec, has).pool == pool
+
+
+@pytest.mark.parametrize("spec", [PoolSpec(gpus=1), PoolSpec(cpus=8)])
+def test_an_actor_that_fits_nowhere_is_an_error_and_no_endless_wait(spec: PoolSpec) -> None:
+    with pytest.raises(RunError, match="one actor asks for"):
+        fitting_pool(spec, {"CPU": 3.0})
+
+
+def test_what_a_worker_needs_survives_the_way_there() -> None:
+    ops = [{"kind": "classic", "transforms": [{"Blur": {}}]}]
+    text = json.dumps({"source": {"shards": "a.tar"}, "sink": "out", "ops": ops})
+    spec = pickle.loads(pickle.dumps(FlowSpec("run", "digest", text, "out")))
+    assert spec.recipe.ops[0].kind == "classic"
+    assert spec.recipe is spec.recipe
