@@ -18,7 +18,7 @@ from rich.console import Console
 from pipeline.models import load_models
 from pipeline.op import Models
 from pipeline.recipe import FullRecipe, check_models, load_recipe
-from pipeline.sheet import Pair, before_after, readable
+from pipeline.sheet import Pair, before_after, readable, title
 from pipeline.source import Chunk, EncodedSample, expand_shards, read_chunk, scan_shard
 from pipeline.weave import RunContext, WovenCopy, weave_chunk
 from schemas.errors import RecipeError
@@ -59,7 +59,7 @@ def preview(recipe_path: str | Path, n: int, out: Path | None, console: Console)
     once = recipe.model_copy(update={"copies": 1})
     loom = _Loom(once, models, RunContext("preview", digest, "preview"))
     with console.status(f"weaving {len(encoded)} samples"):
-        pairs = [*_pairs(loom.weave(encoded), encoded, recipe.source), *_alone(loom, encoded)]
+        pairs = [*_pairs(loom.weave(encoded), encoded, recipe), *_alone(loom, encoded)]
     note = f"{said}; seed {recipe.seed}, recipe {digest}"
     picture = before_after(pairs, path.name, note, recipe.source.seg_classes or ())
     target = out or Path(f"{path.stem}-preview.png")
@@ -81,17 +81,19 @@ def _alone(loom: _Loom, encoded: Sequence[EncodedSample]) -> Iterator[Pair]:
             woven = loom_alone.weave([item])
             if woven[0].row.status == "kept" and woven[0].row.ops:
                 break
-        yield from _pairs(woven, [item], loom.recipe.source, header=f"{op.kind} alone")
+        header = f"{title(op.model_dump())} alone"
+        yield from _pairs(woven, [item], loom_alone.recipe, header)
 
 
 def _pairs(
     woven: Sequence[WovenCopy],
     encoded: Sequence[EncodedSample],
-    source: Source,
+    recipe: FullRecipe,
     header: str = "",
 ) -> Iterator[Pair]:
+    ops = [op.model_dump() for op in recipe.ops]
     for copy, item in zip(woven, encoded, strict=True):
-        yield Pair(copy.row, readable(item, source), copy.sample, header)
+        yield Pair(copy.row, readable(item, recipe.source), copy.sample, header, ops)
 
 
 def _spread(source: Source, n: int) -> tuple[list[EncodedSample], str]:

@@ -79,10 +79,11 @@ def _pairs(planned: RunPlan, rows: Sequence[IndexRow]) -> Iterator[Pair]:
         for ref in chunk.samples
     }
     source = planned.recipe.source
+    ops = [op.model_dump() for op in planned.recipe.ops]
     for row in rows:
         (encoded,) = read_chunk(refs[row.chunk, row.source_key], source)
         woven = written(planned.store, row, source)
-        yield Pair(row, readable(encoded, source), readable(woven, source))
+        yield Pair(row, readable(encoded, source), readable(woven, source), ops=ops)
 
 
 def written(store: Store, row: IndexRow, source: Source) -> EncodedSample:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import difflib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from jobs.sheet import written
 from pipeline.sheet import Pair, before_after, readable
@@ -38,16 +40,35 @@ def show(sink: str, key: str, console: Console) -> Path:
     store = Store(sink)
     rows = _history(sink, read_index(store, pending=True), key)
     first = rows[0]
-    console.print(f"[bold]{first.source_key}[/]  {len(rows)} copies", highlight=False)
-    console.print(f"from {first.source_shard}, content {first.source_hash}", soft_wrap=True)
+    plans = {run: _plan(store, run) for run in {row.run for row in rows}}
+    console.print(Text(f"{first.source_key}  {len(rows)} copies", "bold"))
+    console.print(Text(f"from {first.source_shard}, content {first.source_hash}"), soft_wrap=True)
     for row in rows:
-        console.print(_table(row))
-    pairs, note = _pairs(store, rows[:PICTURED])
-    names = _layout(store, first.run).seg_classes or ()
+        console.print(_table(row, plans[row.run]))
+    pairs, note = _pairs(store, rows[:PICTURED], plans)
+    names = plans[first.run].source.seg_classes or ()
     target = Path(f"{first.source_key.replace('/', '-')}-history.png")
     before_after(pairs, f"{first.source_key} in {sink}", note, names).save(target)
-    console.print(f"its picture: {target}", soft_wrap=True)
+    console.print(Text(f"its picture: {target}"), soft_wrap=True)
     return target
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a run's recipe said: how a sample is read, and its ops as plain values."""
+
+    source: Source
+    ops: Sequence[Mapping[str, object]]
+
+
+def _plan(store: Store, run: str) -> _Plan:
+    """From the plan that the sink keeps."""
+    path = f"runs/{run}.plan.json"
+    try:
+        recipe = json.loads(store.read(path))["recipe"]
+    except OSError as error:
+        raise SinkError(f"{store.at(path)}: the plan of the run cannot be read: {error}") from None
+    return _Plan(Source.model_validate(recipe["source"]), recipe["ops"])
 
 
 def _history(sink: str, index: pa.Table, key: str) -> list[IndexRow]:
@@ -70,16 +91,18 @@ def _history(sink: str, index: pa.Table, key: str) -> list[IndexRow]:
     return sorted(rows, key=lambda row: (row.run, row.copy))
 
 
-def _table(row: IndexRow) -> Table:
-    table = Table(title=f"copy {row.copy}: {_status(row)}", title_justify="left", show_header=False)
+def _table(row: IndexRow, plan: _Plan) -> Table:
+    """As Text: what stands in the data is never taken for markup."""
+    title = Text(f"copy {row.copy}: {_status(row)}")
+    table = Table(title=title, title_justify="left", show_header=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    for name, value in _facts(row):
-        table.add_row(name, value)
+    for name, value in _facts(row, plan):
+        table.add_row(Text(name), Text(value))
     return table
 
 
-def _facts(row: IndexRow) -> list[tuple[str, str]]:
+def _facts(row: IndexRow, plan: _Plan) -> list[tuple[str, str]]:
     facts = [("sample", row.sample_id)]
     if row.key is not None:
         facts.append(("key", row.key))
@@ -88,7 +111,7 @@ def _facts(row: IndexRow) -> list[tuple[str, str]]:
         counted = Counter(row.labels)
         objects = ", ".join(f"{n} {label}" for label, n in sorted(counted.items()))
         facts.append(("objects", objects or "none"))
-    facts += [(op.step, _op(op)) for op in row.ops] or [("ops", "none was taken")]
+    facts += [(op.step, _op(op, plan)) for op in row.ops] or [("ops", "none was taken")]
     facts += [(name, f"{value:.4g}") for name, value in _scores(row)]
     if row.shard is not None:
         facts.append(("shard", row.shard))
@@ -105,11 +128,14 @@ def _status(row: IndexRow) -> str:
     return row.status if row.reason is None else f"{row.status}, {row.reason}{detail}"
 
 
-def _op(op: AppliedOp) -> str:
-    """Every draw, one to a line, and the model."""
+def _op(op: AppliedOp, plan: _Plan) -> str:
+    """Every draw, one to a line, then the model, then what the recipe set."""
     draws: dict[str, object] = json.loads(op.draw)
     lines = [f"{name}: {json.dumps(value)}" for name, value in draws.items()]
-    return "\n".join([*lines, f"model: {op.model}"] if op.model else lines)
+    lines += [f"model {op.model}"] if op.model else []
+    settings = plan.ops[int(op.step.rpartition("#")[2])]
+    said = [f"{name} {json.dumps(v)}" for name, v in settings.items() if name != "kind"]
+    return "\n".join([*lines, f"set to {', '.join(said)}"])
 
 
 def _scores(row: IndexRow) -> list[tuple[str, float]]:
@@ -122,25 +148,18 @@ def _place(offset: int, size: int) -> str:
     return f"{size} bytes at {offset}"
 
 
-def _pairs(store: Store, rows: Sequence[IndexRow]) -> tuple[list[Pair], str]:
+def _pairs(
+    store: Store, rows: Sequence[IndexRow], plans: Mapping[str, _Plan]
+) -> tuple[list[Pair], str]:
     """What is to be drawn, and a note of what could not be read any more."""
-    layout = _layout(store, rows[0].run)
-    source, note = _source(rows[0], layout)
-    pairs = [
-        Pair(row, source, readable(written(store, row, layout), layout) if row.shard else None)
-        for row in rows
-    ]
+    source, note = _source(rows[0], plans[rows[0].run].source)
+    pairs: list[Pair] = []
+    for row in rows:
+        plan = plans[row.run]
+        encoded = written(store, row, plan.source) if row.shard else None
+        woven = readable(encoded, plan.source) if encoded else None
+        pairs.append(Pair(row, source, woven, ops=plan.ops))
     return pairs, note
-
-
-def _layout(store: Store, run: str) -> Source:
-    """How the run's recipe reads a sample, from the plan that the sink keeps."""
-    path = f"runs/{run}.plan.json"
-    try:
-        plan = json.loads(store.read(path))
-    except OSError as error:
-        raise SinkError(f"{store.at(path)}: the plan of the run cannot be read: {error}") from None
-    return Source.model_validate(plan["recipe"]["source"])
 
 
 def _source(row: IndexRow, layout: Source) -> tuple[Sample | None, str]:

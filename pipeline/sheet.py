@@ -7,7 +7,7 @@ the whole row is shown brighter, and its header says so.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -32,12 +32,13 @@ _UNSAID: Final = frozenset({"seed", "noise", "strength"})
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """One attempted copy: what it was made from, what was made, and its row."""
+    """One attempted copy: what it was made from, what was made, its row, and the recipe's ops."""
 
     row: IndexRow
     source: Sample | None
     woven: Sample | None
     header: str = ""
+    ops: Sequence[Mapping[str, object]] = ()
 
 
 def before_after(
@@ -58,12 +59,23 @@ def readable(encoded: EncodedSample, source: Source) -> Sample | None:
         return None
 
 
-def describe(op: AppliedOp) -> str:
-    """An applied op in a few words: its kind, its strength, its other choices but for the seeds."""
+def describe(op: AppliedOp, ops: Sequence[Mapping[str, object]] = ()) -> str:
+    """An applied op in a few words: which it is, its strength, its other choices but for seeds.
+
+    `ops` are those of its recipe, as plain values: they tell a redrawn region from a removed one.
+    """
     draws: dict[str, object] = json.loads(op.draw)
+    position = int(op.step.rpartition("#")[2])
+    name = title(ops[position]) if position < len(ops) else op.kind
     said = [] if op.strength is None else [f"strength {op.strength:.2f}"]
     said += [f"{name} {_short(value)}" for name, value in draws.items() if name not in _UNSAID]
-    return f"{op.kind}: {', '.join(said)}" if said else op.kind
+    return f"{name}: {', '.join(said)}" if said else name
+
+
+def title(op: Mapping[str, object]) -> str:
+    """An op of a recipe by its kind and what it is set to do: "inpaint redraw"."""
+    words = [v for name, v in op.items() if isinstance(v, str) and name not in ("kind", "model")]
+    return " ".join([str(op["kind"]), *(word for word in words if word != "none")])
 
 
 def _short(value: object) -> str:
@@ -94,7 +106,7 @@ def _tiles(pair: Pair, look: Look) -> list[Tile]:
     gain = _gain(pair)
     source = _brighter(pair.source, gain)
     woven = _brighter(pair.woven, gain)
-    made = "\n".join(map(describe, pair.row.ops)) or "no op was taken"
+    made = "\n".join(describe(op, pair.ops) for op in pair.row.ops) or "no op was taken"
     return [
         Tile(_plain(source, "not at hand"), _size(source)),
         Tile(_plain(woven, pair.row.reason or "not at hand"), made),

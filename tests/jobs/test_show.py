@@ -52,7 +52,7 @@ def test_it_tells_of_all_copies_with_every_draw_and_place(planned: RunPlan, tell
     for row in rows:
         assert f"copy {row.copy}: kept" in text
         assert row.sample_id in text and str(row.shard) in text and row.run in text
-        assert row.ops[0].step in text
+        assert row.ops[0].step in text and "set to min_visibility 0.1, p 1.0" in text
         assert row.ops[0].draw.removeprefix('{"seed":').removesuffix("}") in text
         for member in row.members:
             assert f"{member.size} bytes at {member.offset}" in text

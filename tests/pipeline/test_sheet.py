@@ -20,6 +20,19 @@ def test_an_op_is_described_by_its_strength_and_choices_but_not_by_seeds() -> No
     assert describe(AppliedOp("classic#1", "classic", None, None, '{"seed":5}')) == "classic"
 
 
+def test_an_op_is_named_by_what_its_recipe_sets_it_to_do() -> None:
+    recipe = [
+        {"kind": "noise_denoise", "model": "a", "protect": "none", "steps": 3},
+        {"kind": "inpaint", "model": "a", "region": "redraw"},
+    ]
+    assert describe(AppliedOp("inpaint#1", "inpaint", "ab", 1.0, "{}"), recipe) == (
+        "inpaint redraw: strength 1.00"
+    )
+    assert describe(AppliedOp("noise_denoise#0", "noise_denoise", "ab", None, "{}"), recipe) == (
+        "noise_denoise"
+    )
+
+
 def test_every_copy_has_its_row_also_one_that_failed() -> None:
     sample = painted(256, 256)
     kept = Pair(row("a"), sample, sample)
