@@ -82,9 +82,10 @@ def _weave(planned: RunPlan, missing: Sequence[Chunk], tracker: Tracker, console
 
         show = stack.enter_context(live_view(console, tally))
         flow = run_flow(missing, planned.recipe, planned.run, planned.digest)
-        start = time.monotonic()
-        pace = Pace(0, 0.0)
+        pace, start = Pace(0, 0.0), 0.0
         for receipt in stack.enter_context(closing(flow)):
+            # Actors and models start once: the clock runs from where the first chunk's ops began.
+            start = start or time.monotonic() - receipt.seconds
             tally = tally.plus(receipt)
             pace = Pace(tally.attempted - found.attempted, time.monotonic() - start)
             show(tally, pace)
