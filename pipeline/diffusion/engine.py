@@ -38,12 +38,14 @@ GPU_BATCH_PIXELS = 2**23
 
 @dataclass(frozen=True, eq=False)
 class Repaint:
-    """One image to change: where (`mask_hw`), how strongly, with which noise, and what shall be
-    seen there.
+    """One image to change: where (`mask_hw`), how strongly, with which noise, showing what.
+
+    `start_hwc` is what is noised inside the mask: at strengths below 1 its coarse colours last.
     """
 
     image_hwc: ByteArray
     mask_hw: BoolArray
+    start_hwc: ByteArray
     label_map_chw: LabelMap
     strength: float
     noise: int
@@ -76,10 +78,9 @@ def _repaint_batch(
 ) -> list[ByteArray | SampleError]:
     device = model.device
     tones = [Tone.of(task.image_hwc, config.curve) for task in tasks]
-    known = _stack(
-        [pad(tone.encode(task.image_hwc), shape) for tone, task in zip(tones, tasks, strict=True)],
-        device,
-    )
+    pairs = list(zip(tones, tasks, strict=True))
+    known = _stack([pad(tone.encode(task.image_hwc), shape) for tone, task in pairs], device)
+    start = _stack([pad(tone.encode(task.start_hwc), shape) for tone, task in pairs], device)
     labels = _stack([pad(task.label_map_chw.transpose(1, 2, 0), shape) for task in tasks], device)
     free = _stack(
         [pad(task.mask_hw[:, :, None].astype(np.float32), shape) for task in tasks], device
@@ -93,11 +94,9 @@ def _repaint_batch(
     def predict(x: Tensor, t_b: Tensor) -> Tensor:
         return guided(model, x, t_b, labels, guidance)
 
-    start = noised(known, noise, strengths.to(device, torch.float32), config.shift)
-    made = _unstack(denoise(start, strengths, steps, config.shift, predict, constrain))
-    return [
-        _finish(task, tone, values) for task, tone, values in zip(tasks, tones, made, strict=True)
-    ]
+    first = noised(start, noise, strengths.to(device, torch.float32), config.shift)
+    made = _unstack(denoise(first, strengths, steps, config.shift, predict, constrain))
+    return [_finish(task, tone, values) for (tone, task), values in zip(pairs, made, strict=True)]
 
 
 def guided(model: NativeNet, x: Tensor, t_b: Tensor, labels: Tensor, guidance: float) -> Tensor:

@@ -16,7 +16,7 @@ from schemas.sample import BoolArray, ByteArray, Sample
 
 @dataclass(frozen=True, eq=False)
 class PaintJob:
-    """Repaint `sample` where `free_hw` is True, to show what the labels of `wanted` say."""
+    """Repaint `sample` where `free_hw` is True: from the image of `wanted`, and to show its labels."""
 
     sample: Sample
     wanted: Sample
@@ -38,7 +38,8 @@ def repaint_samples(
             continue
         try:
             wanted = label_map(job.wanted, model.config.classes, model.config.seg_classes)
-            tasks[i] = Repaint(job.sample.image_hwc, job.free_hw, wanted, job.strength, job.noise)
+            images = job.sample.image_hwc, job.free_hw, job.wanted.image_hwc
+            tasks[i] = Repaint(*images, wanted, job.strength, job.noise)
         except SampleError as error:
             results[i] = error
     results.update(zip(tasks, repaint(model, list(tasks.values()), steps, guidance), strict=True))

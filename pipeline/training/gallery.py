@@ -35,7 +35,7 @@ def denoiser_grid(model: NativeNet, samples: Sequence[Sample]) -> Grid:
     ]
     for strength, steps in ((0.3, 8), (0.6, 12), (1.0, 24)):
         tasks = [
-            Repaint(s.image_hwc, np.ones(s.image_hwc.shape[:2], bool), m, strength, i)
+            Repaint(s.image_hwc, np.ones(s.image_hwc.shape[:2], bool), s.image_hwc, m, strength, i)
             for i, (s, m) in enumerate(zip(samples, maps, strict=True))
         ]
         columns.append(

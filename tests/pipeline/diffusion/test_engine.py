@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,8 @@ def picture(height: int, width: int, seed: int = 0) -> ByteArray:
 def task(height: int, width: int, seed: int = 0, strength: float = 0.6) -> Repaint:
     mask = np.random.default_rng(seed).random((height, width)) < 0.5
     labels = np.zeros((CHANNELS, height, width), np.float32)
-    return Repaint(picture(height, width, seed), mask, labels, strength, seed)
+    image = picture(height, width, seed)
+    return Repaint(image, mask, image, labels, strength, seed)
 
 
 def image(outcome: ByteArray | SampleError) -> ByteArray:
@@ -81,7 +83,7 @@ def test_the_number_of_threads_does_not_change_a_bit(denoiser: NativeNet) -> Non
 
 def test_other_noise_gives_another_image_and_the_same_noise_the_same(denoiser: NativeNet) -> None:
     one = task(32, 32)
-    other = Repaint(one.image_hwc, one.mask_hw, one.label_map_chw, one.strength, noise=99)
+    other = replace(one, noise=99)
     a, b, c = (image(made) for made in repaint(denoiser, [one, other, one], 2, 1.0))
     assert (a != b).any()
     assert (a == c).all()
