@@ -16,7 +16,7 @@ from schemas.sample import BoolArray, ByteArray, Sample
 
 @dataclass(frozen=True, eq=False)
 class PaintJob:
-    """Repaint `sample` where `free_hw` is True: from the image of `wanted`, and to show its labels."""
+    """Repaint `sample` where `free_hw` is True, from the image and to the labels of `wanted`."""
 
     sample: Sample
     wanted: Sample
