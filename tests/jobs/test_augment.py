@@ -19,14 +19,18 @@ import webdataset
 
 from pipeline.sink import read_index
 from pipeline.store import Store
+from tests.models import tiny_denoiser, tiny_upscaler
 from tests.pipeline.shards import sample_files, tar_of
 
 ROOT = Path(__file__).parents[2]
 SAMPLES, COPIES, CHUNKS = 36, 2, 12
 
-OPS = """
-- {kind: classic, transforms: [{ElasticTransform: {p: 1.0}}, {HorizontalFlip: {p: 0.5}}]}
-- {kind: classic, p: 0.5, transforms: [{MedianBlur: {blur_limit: [7, 7], p: 1.0}}]}
+CLASSIC = "- {kind: classic, transforms: [{HorizontalFlip: {p: 0.5}}]}"
+OPS = f"""
+{CLASSIC}
+- {{kind: noise_denoise, model: denoiser, strength: [0.2, 0.4], steps: 3, p: 0.6}}
+- {{kind: inpaint, model: denoiser, region: background, steps: 3, p: 0.3}}
+- {{kind: super_resolve, model: upscaler, scale: 2, then: keep, steps: 2, p: 0.3}}
 """
 
 
@@ -88,19 +92,32 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("source")
     for number in range(2):
         keys = [f"s{number}{n:02d}" for n in range(SAMPLES // 2)]
-        files = [file for key in keys for file in sample_files(key, height=320, width=360)]
+        sizes = {key: 96 + 8 * (i % 3) for i, key in enumerate(keys)}
+        files = [file for key in keys for file in sample_files(key, sizes[key], width=128)]
         (folder / f"train-{number}.tar").write_bytes(tar_of(files))
+    tiny_denoiser(folder / "denoiser", classes=("cell",))
+    tiny_upscaler(folder / "upscaler")
     return folder
 
 
 def workplace(
-    folder: Path, source: Path, pool: str = "[1, 1]", tracking: str = "null"
+    folder: Path,
+    source: Path,
+    ops: str = OPS,
+    pool: str = "[1, 1]",
+    tracking: str = "null",
 ) -> Workplace:
+    """By default a recipe of all ops, with models that are tiny and know nothing."""
     folder.mkdir(exist_ok=True)
+    models = ", ".join(
+        f"{name}: {{native: '{source}/{name}'}}" for name in ("denoiser", "upscaler")
+    )
+    models = models if "model:" in ops else ""
     text = (
         f"source: {{shards: '{source}/train-*.tar', segmentation: seg.png}}\n"
         f"sink: out\nseed: 7\ncopies: {COPIES}\nchunk_size: 3\n"
-        f"resources: {{pool: {pool}}}\ntracking: {{uri: {tracking}}}\nops: {OPS}\n"
+        f"resources: {{pool: {pool}}}\ntracking: {{uri: {tracking}}}\n"
+        f"models: {{{models}}}\nops:\n{ops}\n"
     )
     (folder / "cells.yaml").write_text(text)
     return Workplace(folder)
@@ -208,7 +225,7 @@ def test_a_killed_run_goes_on_where_it_was_with_the_result_of_an_undisturbed_one
 def test_a_sink_that_cannot_be_written_ends_the_run_in_one_message(
     source: Path, tmp_path: Path
 ) -> None:
-    place = workplace(tmp_path / "blocked", source)
+    place = workplace(tmp_path / "blocked", source, CLASSIC)
     place.sink.mkdir()
     (place.sink / "shards").write_text("a file where the folder should be")
     done = place.run()
@@ -225,7 +242,7 @@ def test_too_many_failures_stop_the_run_and_a_larger_budget_goes_on_from_there(
     files = [file for n in range(12) for file in sample_files(f"k{n:02d}")]
     broken = [(name, b"?" if "k03.png" in name or "k07.png" in name else d) for name, d in files]
     (tmp_path / "train-0.tar").write_bytes(tar_of(broken))
-    place = workplace(tmp_path / "failing", tmp_path)
+    place = workplace(tmp_path / "failing", tmp_path, CLASSIC)
     stopped = place.run()
     assert stopped.returncode == 4
     assert "unknown_format" in stopped.stderr
