@@ -50,9 +50,13 @@ class Op(Spec):
     kind: str
     p: float = Field(1.0, ge=0, le=1, description="share of the copies that it is applied to")
 
-    labels: ClassVar[LabelContract]
     needs: ClassVar[str | None] = None
     """The job that its `model` must be able to do, or None for an op without a model."""
+
+    @property
+    @abstractmethod
+    def labels(self) -> LabelContract:
+        """What it does to boxes, masks and class-id map, with the fields that it has."""
 
     @property
     def model_name(self) -> str | None:

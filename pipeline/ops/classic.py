@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.random import Generator
@@ -53,14 +53,17 @@ class Classic(Op):
         description="share of a box that must stay in the image for its object to stay",
     )
 
-    labels: ClassVar[LabelContract] = "moved"
-
     @field_validator("transforms")
     @classmethod
     def _does_something(cls, transforms: tuple[Named, ...]) -> tuple[Named, ...]:
         if not transforms:
             raise ValueError("give at least one transform: {Name: {argument: value}}")
         return transforms
+
+    @property
+    def labels(self) -> LabelContract:
+        """Any transform may be geometric."""
+        return "moved"
 
     def draw(self, sample: Sample, rng: Generator) -> Draw:
         """One seed, from which albumentations makes all its choices."""

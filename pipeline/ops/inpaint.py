@@ -49,8 +49,12 @@ class Inpaint(Op):
         3, description="pixels around an object that go with it"
     )
 
-    labels: ClassVar[LabelContract] = "edited"
     needs: ClassVar[str | None] = "denoise"
+
+    @property
+    def labels(self) -> LabelContract:
+        """Only `remove` takes instances away."""
+        return "edited" if self.region == "remove" else "kept"
 
     def draw(self, sample: Sample, rng: Generator) -> Draw | None:
         """Strength, noise, and which objects or holes; None where the image has no object that is

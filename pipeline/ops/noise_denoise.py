@@ -34,8 +34,12 @@ class NoiseDenoise(Op):
     guidance: Guidance = 1.5
     protect: Literal["none", "objects", "background"] = "none"
 
-    labels: ClassVar[LabelContract] = "kept"
     needs: ClassVar[str | None] = "denoise"
+
+    @property
+    def labels(self) -> LabelContract:
+        """Geometry does not move."""
+        return "kept"
 
     def draw(self, sample: Sample, rng: Generator) -> Draw | None:
         """A strength from the range, and the seed of the noise."""

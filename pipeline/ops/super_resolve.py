@@ -35,8 +35,12 @@ class SuperResolve(Op):
     then: Literal["keep", "restore"] = "keep"
     steps: Steps = 4
 
-    labels: ClassVar[LabelContract] = "moved"
     needs: ClassVar[str | None] = "upscale"
+
+    @property
+    def labels(self) -> LabelContract:
+        """Enlarged alike, or back where they were."""
+        return "moved" if self.then == "keep" else "kept"
 
     def draw(self, sample: Sample, rng: Generator) -> Draw | None:
         """The seed of the noise."""

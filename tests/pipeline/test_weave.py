@@ -33,8 +33,12 @@ class Speckle(Op):
     not_drawn: tuple[str, ...] = ()
     not_applied: tuple[str, ...] = ()
     nothing_to_do: tuple[str, ...] = ()
-    labels: ClassVar[LabelContract] = "kept"
+    contract: LabelContract = "kept"
     batches: ClassVar[list[list[str]]] = []
+
+    @property
+    def labels(self) -> LabelContract:
+        return self.contract
 
     def draw(self, sample: Sample, rng: Generator) -> Draw | None:
         if sample.key in self.not_drawn:
@@ -61,7 +65,7 @@ class Speckle(Op):
 class Shift(Speckle):
     """The same, but it says that it moves things."""
 
-    labels: ClassVar[LabelContract] = "moved"
+    contract: LabelContract = "moved"
 
 
 class Half(Speckle):
