@@ -95,6 +95,7 @@ def save_native(
         for name, tensor in weights.items()
     }
     save_file(half, folder / WEIGHTS_FILE)
+    (folder / WEIGHTS_FILE).chmod(0o644)  # safetensors leaves it to its owner alone
 
 
 class NativeNet:
