@@ -126,6 +126,7 @@ class _Session:
             self.model_config = UpscalerConfig(
                 net=net_config, shift=config.shift, curve=config.curve, residual_deviation=residuals
             )
+        self.clean = does == "upscale"
         self.device = ray.train.torch.get_device()
         torch.manual_seed(config.seed)
         net = build(self.model_config).to(self.device).to(memory_format=torch.channels_last)
@@ -143,7 +144,7 @@ class _Session:
             self.device
         )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            loss = v_loss(self.parallel, batch, config.shift)
+            loss = v_loss(self.parallel, batch, config.shift, self.clean)
         norm = self.state.update(loss)
         return StepReport(
             self.state.step, float(loss.detach()), rate, norm, time.perf_counter() - started
@@ -159,7 +160,8 @@ class _Session:
             batch = make_batch(
                 self.held_out, self.task, range(first, first + 16), VALIDATION_CROPS
             ).to(self.device)
-            losses.append(float(v_loss(self.state.average, batch, self.config.shift)))
+            loss = v_loss(self.state.average, batch, self.config.shift, self.clean)
+            losses.append(float(loss))
         return sum(losses) / len(losses)
 
     def picture(self) -> bytes:

@@ -92,12 +92,17 @@ def make_batch(crops: CropSet, task: Task, numbers: Sequence[int], total: int) -
     return Batch(stacked[0], stacked[1], torch.tensor(times, dtype=torch.float32), stacked[2])
 
 
-def v_loss(net: nn.Module, batch: Batch, shift: float) -> Tensor:
-    """Mean squared error of the predicted v = α ε − σ x."""
+def v_loss(net: nn.Module, batch: Batch, shift: float, clean: bool = False) -> Tensor:
+    """Mean squared error of the predicted v = α ε − σ x; `clean`: of the clean image that follows.
+
+    An upscaler takes few steps from pure noise, and there the error of the clean image counts. That
+    of v would be ruled by the lowest noise levels, which it hardly visits.
+    """
     alpha, sigma = alpha_sigma(batch.t_b, shift)
     noised = alpha * batch.x0_bchw + sigma * batch.noise_bchw
     v = alpha * batch.noise_bchw - sigma * batch.x0_bchw
-    return torch.mean((net(noised, batch.t_b, batch.condition_bchw).float() - v) ** 2)
+    error = net(noised, batch.t_b, batch.condition_bchw).float() - v
+    return torch.mean((error * sigma if clean else error) ** 2)
 
 
 def measure_residuals(crops: CropSet, samples: int = 64) -> dict[int, float]:
