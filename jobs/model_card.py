@@ -25,7 +25,7 @@ def write_card(
             "Training loss",
             "not seen by the last start"
             if loss is None
-            else f"{loss:.4f} (mean squared error of v, last 200 steps)",
+            else f"{loss:.4f} (mean squared error of {_PREDICTED[kind]}, last 200 steps)",
         ),
         ("Validation loss", _last(validation)),
         ("Size", f"{megabytes:.1f} MB, fp16"),
@@ -39,6 +39,8 @@ def write_card(
         f"## Configuration\n\n```yaml\n{yaml.safe_dump(shown, sort_keys=False, width=100)}```\n"
     )
 
+
+_PREDICTED = {"denoiser": "v", "upscaler": "the clean residual"}
 
 _CAPTION = {
     "denoiser": (

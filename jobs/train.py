@@ -7,6 +7,7 @@ model folder: weights, configuration, model card, and a picture of what it can d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +21,9 @@ from jobs.ray_session import ray_session
 from jobs.train_log import TrainLog, train_log
 from pipeline.config import load_config
 from pipeline.source import expand_shards
+from pipeline.store import Store, split_url
 from pipeline.training.config import TrainConfig
-from schemas.errors import NoiseloomError, RunError
+from schemas.errors import NoiseloomError, RunError, SourceError
 from schemas.recipe import Source
 
 if TYPE_CHECKING:
@@ -70,9 +72,18 @@ def _absolute(config: TrainConfig) -> TrainConfig:
         source: Source | None = getattr(config, name)
         if source is not None:
             urls = expand_shards(source.shards)
+            _check_there(urls)
             shards = tuple(url if "://" in url else str(Path(url).absolute()) for url in urls)
             paths[name] = source.model_copy(update={"shards": shards})
     return config.model_copy(update=paths)
+
+
+def _check_there(urls: Sequence[str]) -> None:
+    """A numbered pattern may name shards that are not there; workers would find out late."""
+    for url in urls:
+        folder, name = split_url(url)
+        if not Store(folder).exists(name):
+            raise SourceError(f"{url}: no such shard")
 
 
 @dataclass
