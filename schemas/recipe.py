@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -62,7 +62,6 @@ class PoolSpec(Spec):
     gpus: float = Field(0, ge=0)
     cpus: float = Field(1, gt=0)
     pool: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (1, 2)
-    batch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
 
 
 class Tracking(Spec):

@@ -75,7 +75,6 @@ def test_a_recipe_survives_the_way_to_a_worker(written: Path) -> None:
         ("seed: 3", "copies: 0", "copies", "at least 1"),
         ("seed: 3", "copies: many", "copies", "a whole number"),
         ("seed: 3", "resources: {pool: [2, 1]}", "resources.pool", "[2, 1]"),
-        ("seed: 3", "resources: {batch: aut}", "resources.batch", "did you mean auto?"),
         ("seed: 3", "resources: {gpu: 1}", "resources.gpu", "did you mean gpus?"),
         ("seed: 3", "budget: {failed: 2}", "budget.failed", "at most 1"),
         ("model: denoiser", "model: denoisr", "ops[1].model", "did you mean denoiser?"),
