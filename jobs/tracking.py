@@ -124,7 +124,7 @@ def tracked(
     """The run's tracker; the MLflow run ends with the block, however that ends."""
     tracker = Tracker(console)
     if tracking.uri is not None:
-        _be_quiet()
+        be_quiet()
         tracker.begin(tracking, planned, versions)
     status = "FAILED"
     try:
@@ -145,7 +145,8 @@ def look_command(tracking: Tracking) -> str | None:
     return f"mlflow ui --backend-store-uri {without_secrets(uri)}"
 
 
-def _be_quiet() -> None:
+def be_quiet() -> None:
+    """Before MLflow is imported: no telemetry, no chatter, seconds for a server."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")

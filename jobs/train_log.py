@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from jobs.tracking import be_quiet
 from pipeline.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -65,9 +65,7 @@ def train_log(
     if config.tracking.uri is None:
         yield TrainLog(active=False)
         return
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    be_quiet()
     import mlflow
     from mlflow.exceptions import MlflowException
 

@@ -43,9 +43,7 @@ def tiled(
 
 
 def _starts(side: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles start: the last one ends at the border. Steps are multiples of half the
-    overlap's.
-    """
+    """Where tiles start: `tile - overlap` apart, and the last one ends at the border."""
     if side <= tile:
         return [0]
     step = tile - overlap
