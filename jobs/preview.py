@@ -8,8 +8,9 @@ that also one with a small `p` is seen. No Ray, nothing in the sink, and of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -17,16 +18,30 @@ from rich.console import Console
 
 from pipeline.models import load_models
 from pipeline.op import Models
-from pipeline.recipe import FullRecipe, check_models, load_recipe
+from pipeline.recipe import FullRecipe, check_models, load_recipe, needs_peers
 from pipeline.sheet import Pair, before_after, readable, title
-from pipeline.source import Chunk, EncodedSample, expand_shards, read_chunk, scan_shard
+from pipeline.source import (
+    Chunk,
+    EncodedSample,
+    around,
+    expand_shards,
+    read_chunk,
+    scan_shard,
+)
 from pipeline.weave import RunContext, WovenCopy, weave_chunk
 from schemas.errors import RecipeError
-from schemas.recipe import Source
 
 SHARDS: Final = 4
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One sample that is shown, and how to read the chunk that a run would make it in."""
+
+    encoded: EncodedSample
+    chunk: Callable[[], list[EncodedSample]]
 
 
 @dataclass(frozen=True)
@@ -37,8 +52,16 @@ class _Loom:
     models: Models
     context: RunContext
 
-    def weave(self, encoded: Sequence[EncodedSample]) -> list[WovenCopy]:
-        return weave_chunk(encoded, self.recipe, self.models, self.context)
+    def weave(self, seen: Sequence[_Seen]) -> list[WovenCopy]:
+        if not needs_peers(self.recipe):
+            return weave_chunk(
+                [one.encoded for one in seen], self.recipe, self.models, self.context
+            )
+        woven = []
+        for one in seen:
+            only = [(one.encoded.key, 0)]
+            woven += weave_chunk(one.chunk(), self.recipe, self.models, self.context, only)
+        return woven
 
     def alone(self, position: int) -> _Loom:
         """One op of the recipe, applied for certain, and no gate."""
@@ -52,14 +75,14 @@ def preview(recipe_path: str | Path, n: int, out: Path | None, console: Console)
     recipe = load_recipe(path)
     digest = recipe.digest(check_models(recipe))
     with console.status("reading the source"):
-        encoded, said = _spread(recipe.source, n)
+        seen, said = _spread(recipe, n)
     with console.status("loading the models"):
         device = "cuda" if recipe.resources.gpus > 0 else "cpu"
         models = load_models(recipe.models, device) if recipe.models else {}
     once = recipe.model_copy(update={"copies": 1})
     loom = _Loom(once, models, RunContext("preview", digest, "preview"))
-    with console.status(f"weaving {len(encoded)} samples"):
-        pairs = [*_pairs(loom.weave(encoded), encoded, recipe), *_alone(loom, encoded)]
+    with console.status(f"weaving {len(seen)} samples"):
+        pairs = [*_pairs(loom.weave(seen), seen, recipe), *_alone(loom, seen)]
     note = f"{said}; seed {recipe.seed}, recipe {digest}"
     picture = before_after(pairs, path.name, note, recipe.source.seg_classes or ())
     target = out or Path(f"{path.stem}-preview.png")
@@ -68,13 +91,13 @@ def preview(recipe_path: str | Path, n: int, out: Path | None, console: Console)
     return target
 
 
-def _alone(loom: _Loom, encoded: Sequence[EncodedSample]) -> Iterator[Pair]:
+def _alone(loom: _Loom, seen: Sequence[_Seen]) -> Iterator[Pair]:
     """A row for every op, on the next sample that it can be applied to."""
     ops = loom.recipe.ops
     if len(ops) == 1 and ops[0].p == 1:
         return
     for position, op in enumerate(ops):
-        turned = [*encoded[position % len(encoded) :], *encoded[: position % len(encoded)]]
+        turned = [*seen[position % len(seen) :], *seen[: position % len(seen)]]
         loom_alone = loom.alone(position)
         woven: list[WovenCopy] = []
         for item in turned:
@@ -87,27 +110,30 @@ def _alone(loom: _Loom, encoded: Sequence[EncodedSample]) -> Iterator[Pair]:
 
 def _pairs(
     woven: Sequence[WovenCopy],
-    encoded: Sequence[EncodedSample],
+    seen: Sequence[_Seen],
     recipe: FullRecipe,
     header: str = "",
 ) -> Iterator[Pair]:
     ops = [op.model_dump() for op in recipe.ops]
-    for copy, item in zip(woven, encoded, strict=True):
-        yield Pair(copy.row, readable(item, recipe.source), copy.sample, header, ops)
+    for copy, one in zip(woven, seen, strict=True):
+        yield Pair(copy.row, readable(one.encoded, recipe.source), copy.sample, header, ops)
 
 
-def _spread(source: Source, n: int) -> tuple[list[EncodedSample], str]:
+def _spread(recipe: FullRecipe, n: int) -> tuple[list[_Seen], str]:
     """Samples from the beginning to the end of the source, and how many of what they are."""
+    source = recipe.source
     urls = expand_shards(source.shards)
     scanned = [scan_shard(url, source) for url in _evenly(urls, min(n, SHARDS))]
-    places = [(shard, ref) for shard, refs in scanned for ref in refs]
+    places = [(shard, ref, refs) for shard, refs in scanned for ref in refs]
     if not places:
         raise RecipeError("source.shards: there is not one sample in these shards")
-    encoded: list[EncodedSample] = []
-    for shard, ref in _evenly(places, n):
-        encoded += read_chunk(Chunk(shard, 0, (ref,), "preview"), source)
-    opened = len({item.shard for item in encoded})
-    return encoded, f"{len(encoded)} samples from {opened} of {len(urls)} shards"
+    seen: list[_Seen] = []
+    for shard, ref, refs in _evenly(places, n):
+        (encoded,) = read_chunk(Chunk(shard, 0, (ref,), "preview"), source)
+        near = Chunk(shard, 0, around(refs, ref.key, recipe.chunk_size), "preview")
+        seen.append(_Seen(encoded, partial(read_chunk, near, source)))
+    opened = len({one.encoded.shard for one in seen})
+    return seen, f"{len(seen)} samples from {opened} of {len(urls)} shards"
 
 
 def _evenly(items: Sequence[T], n: int) -> list[T]:

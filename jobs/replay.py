@@ -1,8 +1,8 @@
 """Samples made again from their rows: the promise that the index is all that is needed.
 
 A row names its source sample by shard, key and content, and its run the recipe and the models. The
-sample is woven alone, though it was made in a chunk: that it comes out the same also shows that its
-pixels do not depend on its neighbours. Slugs:
+sample is woven alone, though it was made in a chunk (only an op that looks at its peers is shown
+them): that it comes out the same also shows that its pixels do not depend on its batch. Slugs:
 
     replay_impossible    the source, the recipe or a model is not there any more, or has changed
     replay_differs       other bytes, other draws, or not kept
@@ -20,8 +20,8 @@ from jobs.record import versions
 from pipeline.codec import decode_image
 from pipeline.models import load_models
 from pipeline.op import Models
-from pipeline.recipe import FullRecipe, check_models
-from pipeline.source import Chunk, EncodedSample, SampleRef, Shard, read_chunk, scan_shard
+from pipeline.recipe import FullRecipe, check_models, needs_peers
+from pipeline.source import Chunk, EncodedSample, SampleRef, Shard, around, read_chunk, scan_shard
 from pipeline.store import Store
 from pipeline.weave import RunContext, WovenCopy, weave_chunk
 from schemas.errors import ModelError, RecipeError, SampleError, SourceError
@@ -46,7 +46,7 @@ class Replayer:
     store: Store
     runs: dict[str, Run]
     _models: dict[str, Models] = field(default_factory=dict)
-    _shards: dict[str, tuple[Shard, dict[str, SampleRef]]] = field(default_factory=dict)
+    _shards: dict[str, tuple[Shard, tuple[SampleRef, ...]]] = field(default_factory=dict)
 
     def check(self, row: IndexRow) -> Finding | None:
         """None where the row's sample comes out as it lies in its shard."""
@@ -68,7 +68,8 @@ class Replayer:
         models = self._models_of(row, plan)
         encoded = self._source(row, plan.recipe)
         context = RunContext(row.run, row.recipe, row.chunk)
-        (copy,) = weave_chunk([encoded], plan.recipe, models, context, copies=[row.copy])
+        only = [(row.source_key, row.copy)]
+        (copy,) = weave_chunk(encoded, plan.recipe, models, context, only)
         return copy
 
     def _models_of(self, row: IndexRow, plan: PlanFile) -> Models:
@@ -82,19 +83,20 @@ class Replayer:
             self._models[row.run] = _loaded(plan.recipe)
         return self._models[row.run]
 
-    def _source(self, row: IndexRow, recipe: FullRecipe) -> EncodedSample:
+    def _source(self, row: IndexRow, recipe: FullRecipe) -> list[EncodedSample]:
+        """The sample, and the others of its chunk where an op looks at them."""
         try:
             if row.source_shard not in self._shards:
                 shard, refs = scan_shard(row.source_shard, recipe.source)
-                self._shards[row.source_shard] = shard, {ref.key: ref for ref in refs}
-            shard, samples = self._shards[row.source_shard]
-            refs = tuple(samples[key] for key in (row.source_key,) if key in samples)
-            found = read_chunk(Chunk(shard, 0, refs, row.chunk), recipe.source)
+                self._shards[row.source_shard] = shard, refs
+            shard, refs = self._shards[row.source_shard]
+            near = around(refs, row.source_key, recipe.chunk_size if needs_peers(recipe) else 1)
+            found = read_chunk(Chunk(shard, 0, near, row.chunk), recipe.source)
         except SourceError as error:
             raise ReplayError(str(error)) from error
-        if not found or found[0].content != row.source_hash:
+        if not any((s.key, s.content) == (row.source_key, row.source_hash) for s in found):
             raise ReplayError(f"{row.source_shard}: {row.source_key} is gone, or has changed")
-        return found[0]
+        return found
 
     def _stored(self, row: IndexRow, offset: int, size: int) -> bytes:
         try:

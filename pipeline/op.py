@@ -43,6 +43,10 @@ class Model(Protocol):
 
 Models = Mapping[str, Model]
 
+Peers = Mapping[str, Sample]
+"""The source samples of the chunk by key, in their order, decoded and untouched; the sample itself
+is among them. One that failed to decode is not."""
+
 
 class Op(Spec):
     """One augmentation. Subclasses add a literal `kind` and their fields; see `pipeline/ops`."""
@@ -52,6 +56,10 @@ class Op(Spec):
 
     needs: ClassVar[str | None] = None
     """The job that its `model` must be able to do, or None for an op without a model."""
+
+    needs_peers: ClassVar[bool] = False
+    """Whether it looks at other samples of the chunk. A replay reads the whole chunk for it; an op
+    that does not say so may find its sample alone."""
 
     @property
     @abstractmethod
@@ -64,7 +72,7 @@ class Op(Spec):
         return getattr(self, "model", None)
 
     @abstractmethod
-    def draw(self, sample: Sample, rng: Generator) -> Draw | None:
+    def draw(self, sample: Sample, rng: Generator, peers: Peers) -> Draw | None:
         """Every random choice for this sample; None where there is nothing for the op to do (no
         object to remove, say).
 
@@ -73,6 +81,6 @@ class Op(Spec):
 
     @abstractmethod
     def apply(
-        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models
+        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models, peers: Peers
     ) -> list[Outcome]:
         """The draws carried out: one outcome per sample, in order, and the same every time."""

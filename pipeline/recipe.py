@@ -89,3 +89,8 @@ def _impossible_pool(recipe: FullRecipe) -> Iterator[Problem]:
             ("resources", "pool"),
             f"is [{least}, {most}]; the first is the least, the second the most",
         )
+
+
+def needs_peers(recipe: FullRecipe) -> bool:
+    """Whether an op of the recipe looks at other samples of the chunk."""
+    return any(op.needs_peers for op in recipe.ops)

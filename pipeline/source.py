@@ -126,6 +126,15 @@ def plan(source: Source, chunk_size: int, digest: str) -> list[Chunk]:
     ]
 
 
+def around(samples: Sequence[SampleRef], key: str, chunk_size: int) -> tuple[SampleRef, ...]:
+    """The chunk of a shard's samples that holds this key; empty where no sample has it."""
+    place = next((i for i, sample in enumerate(samples) if sample.key == key), None)
+    if place is None:
+        return ()
+    first = place // chunk_size * chunk_size
+    return tuple(samples[first : first + chunk_size])
+
+
 def read_chunk(chunk: Chunk, source: Source) -> list[EncodedSample]:
     """The bytes of a chunk's samples, in order; SourceError where the shard has changed."""
     shard = chunk.shard

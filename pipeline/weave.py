@@ -1,15 +1,15 @@
 """The chain, without Ray: one chunk of encoded samples in, one row for every attempted copy out.
 
 The same function serves a run, a preview, a replay and the tests. It promises that a copy depends
-on nothing but the source sample, the recipe and the models: not on the chunk around it, the worker,
-or the number of threads. A sample that fails becomes a row with a slug; anything else that is
-raised ends the run.
+on nothing but the source sample, the recipe and the models (where an op looks at its peers, also on
+the other source samples of its chunk): not on the worker, the batch, or the number of threads. A
+sample that fails becomes a row with a slug; anything else that is raised ends the run.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,7 @@ from typing import Final
 from pipeline import metrics
 from pipeline.codec import decode, encode
 from pipeline.gate import Verdict
-from pipeline.op import Draw, Models, Op, Outcome
+from pipeline.op import Draw, Models, Op, Outcome, Peers
 from pipeline.recipe import FullRecipe
 from pipeline.seeds import rng_for
 from pipeline.source import EncodedSample
@@ -70,21 +70,25 @@ def weave_chunk(
     recipe: FullRecipe,
     models: Models,
     context: RunContext,
-    copies: Sequence[int] | None = None,
+    only: Collection[tuple[str, int]] | None = None,
 ) -> list[WovenCopy]:
     """Every copy of every sample, in order; each op is applied to all that take it at once.
 
-    A replay names the `copies` that it wants.
+    A replay or a preview names the (key, copy) pairs that it wants `only`; the others of the chunk
+    are there to be looked at.
     """
     with ThreadPoolExecutor(CODEC_THREADS) as threads:
         sources = list(threads.map(partial(_decode, layout=recipe.source), encoded))
+        peers = {source.key: source for source in sources if isinstance(source, Sample)}
         under_way = [
             _begin(item, source, copy)
             for item, source in zip(encoded, sources, strict=True)
-            for copy in (range(recipe.copies) if copies is None else copies)
+            for copy in range(recipe.copies)
+            if only is None or (item.key, copy) in only
         ]
         for position, op in enumerate(recipe.ops):
-            under_way = _apply(op, f"{op.kind}#{position}", under_way, recipe.seed, models)
+            step = _Step(op, f"{op.kind}#{position}", recipe.seed, models, peers)
+            under_way = _apply(step, under_way)
         verdicts = _judge(under_way, recipe, models)
         finish = partial(_finish, recipe=recipe, context=context)
         return list(threads.map(finish, under_way, verdicts))
@@ -103,14 +107,25 @@ def _begin(encoded: EncodedSample, source: Outcome, copy: int) -> _Copy:
     return _Copy(encoded, copy, source, source)
 
 
-def _apply(op: Op, step: str, copies: list[_Copy], seed: int, models: Models) -> list[_Copy]:
+@dataclass(frozen=True)
+class _Step:
+    """One op of the recipe on one chunk; its name is part of every draw's."""
+
+    op: Op
+    name: str
+    seed: int
+    models: Models
+    peers: Peers
+
+
+def _apply(step: _Step, copies: list[_Copy]) -> list[_Copy]:
     """One op on the copies that take it; the others stay in their place as they are."""
     out = list(copies)
     taking: list[tuple[int, Sample, Draw]] = []
     for i, copy in enumerate(copies):
         if isinstance(copy.now, SampleError):
             continue
-        drawn = _draw(op, step, copy.now, copy, seed)
+        drawn = _draw(step, copy.now, copy)
         if isinstance(drawn, SampleError):
             out[i] = replace(copy, now=drawn)
         elif drawn is not None:
@@ -118,27 +133,28 @@ def _apply(op: Op, step: str, copies: list[_Copy], seed: int, models: Models) ->
     if not taking:
         return out
     places, samples, draws = zip(*taking, strict=True)
-    model = models[op.model_name].digest if op.model_name is not None else None
-    outcomes = op.apply(samples, draws, models)
+    op = step.op
+    model = step.models[op.model_name].digest if op.model_name is not None else None
+    outcomes = op.apply(samples, draws, step.models, step.peers)
     for i, draw, outcome in zip(places, draws, outcomes, strict=True):
         if isinstance(outcome, SampleError):
-            out[i] = replace(copies[i], now=_named(outcome, step))
+            out[i] = replace(copies[i], now=_named(outcome, step.name))
             continue
-        applied = AppliedOp(step, op.kind, model, _strength(draw), _text(draw))
+        applied = AppliedOp(step.name, op.kind, model, _strength(draw), _text(draw))
         moved = copies[i].moved or op.labels == "moved"
         out[i] = replace(copies[i], now=outcome, ops=(*copies[i].ops, applied), moved=moved)
     return out
 
 
-def _draw(op: Op, step: str, sample: Sample, copy: _Copy, seed: int) -> Draw | SampleError | None:
+def _draw(step: _Step, sample: Sample, copy: _Copy) -> Draw | SampleError | None:
     """The op's choices for this copy; None where it does not take the op."""
-    rng = rng_for(seed, copy.encoded.key, copy.copy, step)
-    if rng.random() >= op.p:
+    rng = rng_for(step.seed, copy.encoded.key, copy.copy, step.name)
+    if rng.random() >= step.op.p:
         return None
     try:
-        drawn = op.draw(sample, rng)
+        drawn = step.op.draw(sample, rng, step.peers)
     except SampleError as error:
-        return _named(error, step)
+        return _named(error, step.name)
     if drawn is None:
         return None
     draw: Draw = json.loads(_text(drawn))  # what a replay will read from the row

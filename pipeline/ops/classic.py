@@ -31,7 +31,7 @@ from numpy.random import Generator
 from pydantic import AfterValidator, Field, field_validator
 
 from pipeline.geometry import areas, boxes_from_masks, clip, painted
-from pipeline.op import Draw, LabelContract, Models, Op, Outcome
+from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
 from pipeline.seeds import noise_seed
 from pipeline.transforms import Built, Named, build, check, refusals
 from schemas.errors import SampleError
@@ -65,12 +65,12 @@ class Classic(Op):
         """Any transform may be geometric."""
         return "moved"
 
-    def draw(self, sample: Sample, rng: Generator) -> Draw:
+    def draw(self, sample: Sample, rng: Generator, peers: Peers) -> Draw:
         """One seed, from which albumentations makes all its choices."""
         return {"seed": noise_seed(rng)}
 
     def apply(
-        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models
+        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models, peers: Peers
     ) -> list[Outcome]:
         """Sample by sample: there is nothing to batch."""
         return [self._outcome(*pair) for pair in zip(samples, draws, strict=True)]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import Field
 
-from pipeline.op import Draw, LabelContract, Models, Op, Outcome
+from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
 from pipeline.ops.fields import Guidance, Range, Steps, uniform
 from pipeline.regions import object_region, objects_region, others_region
 from pipeline.seeds import noise_seed
@@ -56,7 +56,7 @@ class Inpaint(Op):
         """Only `remove` takes instances away."""
         return "edited" if self.region == "remove" else "kept"
 
-    def draw(self, sample: Sample, rng: Generator) -> Draw | None:
+    def draw(self, sample: Sample, rng: Generator, peers: Peers) -> Draw | None:
         """Strength, noise, and which objects or holes; None where the image has no object that is
         free enough.
         """
@@ -73,7 +73,7 @@ class Inpaint(Op):
         return draw | {"objects": sorted(legal[int(i)] for i in chosen)}
 
     def apply(
-        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models
+        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models, peers: Peers
     ) -> list[Outcome]:
         """Every sample with its region made anew."""
         from pipeline.diffusion.repaint import PaintJob, repaint_samples

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 import numpy as np
 from numpy.random import Generator
 
-from pipeline.op import Draw, LabelContract, Models, Op, Outcome
+from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
 from pipeline.ops.fields import Guidance, Range, Steps, uniform
 from pipeline.regions import objects_region
 from pipeline.seeds import noise_seed
@@ -41,12 +41,12 @@ class NoiseDenoise(Op):
         """Geometry does not move."""
         return "kept"
 
-    def draw(self, sample: Sample, rng: Generator) -> Draw | None:
+    def draw(self, sample: Sample, rng: Generator, peers: Peers) -> Draw | None:
         """A strength from the range, and the seed of the noise."""
         return {"strength": uniform(rng, self.strength), "noise": noise_seed(rng)}
 
     def apply(
-        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models
+        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models, peers: Peers
     ) -> list[Outcome]:
         """Every image with new pixels where they are not protected."""
         from pipeline.diffusion.repaint import PaintJob, repaint_samples

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal, cast
 
 from numpy.random import Generator
 
-from pipeline.op import Draw, LabelContract, Models, Op, Outcome
+from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
 from pipeline.ops.fields import Steps
 from pipeline.seeds import noise_seed
 from schemas.errors import SampleError
@@ -42,7 +42,7 @@ class SuperResolve(Op):
         """Enlarged alike, or back where they were."""
         return "moved" if self.then == "keep" else "kept"
 
-    def draw(self, sample: Sample, rng: Generator) -> Draw | None:
+    def draw(self, sample: Sample, rng: Generator, peers: Peers) -> Draw | None:
         """The seed of the noise."""
         pixels = sample.height * sample.width * self.scale**2
         if pixels > MAX_PIXELS:
@@ -53,7 +53,7 @@ class SuperResolve(Op):
         return {"noise": noise_seed(rng)}
 
     def apply(
-        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models
+        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models, peers: Peers
     ) -> list[Outcome]:
         """Every sample enlarged, or enlarged and shrunk back."""
         from pipeline.diffusion.engine import Upscale, upscale

@@ -12,7 +12,7 @@ import pytest
 from numpy.random import Generator
 
 from pipeline.gate import Gate, Verdict
-from pipeline.op import Draw, LabelContract, Models, Op, Outcome
+from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
 from pipeline.recipe import FullRecipe
 from pipeline.seeds import noise_seed, rng_for
 from pipeline.source import EncodedSample
@@ -40,7 +40,7 @@ class Speckle(Op):
     def labels(self) -> LabelContract:
         return self.contract
 
-    def draw(self, sample: Sample, rng: Generator) -> Draw | None:
+    def draw(self, sample: Sample, rng: Generator, peers: Peers) -> Draw | None:
         if sample.key in self.not_drawn:
             raise SampleError("too_dark", "mean 3")
         if sample.key in self.nothing_to_do:
@@ -48,7 +48,7 @@ class Speckle(Op):
         return {"strength": float(rng.uniform(1, 9)), "noise": noise_seed(rng), "at": (1, 2)}
 
     def apply(
-        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models
+        self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models, peers: Peers
     ) -> list[Outcome]:
         self.batches.append([f"{sample.key}-{sample.lineage.copy}" for sample in samples])
         assert all(draw["at"] == [1, 2] for draw in draws), "draws as a replay reads them"
@@ -261,5 +261,5 @@ def test_failed_samples_are_not_judged() -> None:
 
 def test_a_replay_makes_the_copies_it_names() -> None:
     both = woven("a", [Speckle()])
-    (one,) = weave_chunk([encoded("a")], recipe([Speckle()]), {}, CONTEXT, copies=[1])
+    (one,) = weave_chunk([encoded("a")], recipe([Speckle()]), {}, CONTEXT, only=[("a", 1)])
     assert (one.row, one.members) == (both[1].row, both[1].members)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue, TypeAdapter
 
 from pipeline.geometry import touched
-from pipeline.op import Draw, Models, Op, Outcome
+from pipeline.op import Draw, Models, Op, Outcome, Peers
 from pipeline.ops import AnyOp
 from pipeline.seeds import rng_for
 from schemas.errors import SampleError
@@ -134,10 +134,16 @@ def paint_inside(image_hwc: ByteArray, box: FloatArray, paint: int) -> float:
     return float(found[touched(box)].sum() / max(1, found.sum()))
 
 
+def peers_of(*samples: Sample) -> Peers:
+    """A chunk around these samples: each has two other painted ones beside it."""
+    others = [painted(40, 52, 2, masks=True, key="peer-a"), painted(64, 48, 3, key="peer-b")]
+    return {sample.key: sample for sample in [*samples, *others]}
+
+
 def drawn(op: Op, sample: Sample, step: str = "law#0") -> Draw | SampleError | None:
     """The op's choices for a sample, or why it makes none."""
     try:
-        return op.draw(sample, rng_for(7, sample.key, 0, step))
+        return op.draw(sample, rng_for(7, sample.key, 0, step), peers_of(sample))
     except SampleError as error:
         return error
 
@@ -147,4 +153,4 @@ def applied(op: Op, sample: Sample, models: Models) -> Outcome | None:
     draw = drawn(op, sample)
     if draw is None or isinstance(draw, SampleError):
         return draw
-    return op.apply([sample], [draw], models)[0]
+    return op.apply([sample], [draw], models, peers_of(sample))[0]

@@ -17,7 +17,7 @@ def classic(*transforms: dict[str, dict[str, JsonValue]], min_visibility: float 
 
 
 def one(op: Classic, sample: Sample, seed: int = 5) -> Sample:
-    outcome = op.apply([sample], [{"seed": seed}], {})[0]
+    outcome = op.apply([sample], [{"seed": seed}], {}, {})[0]
     assert isinstance(outcome, Sample), outcome
     return outcome
 
@@ -170,7 +170,7 @@ def test_what_was_done_before_changes_nothing_even_in_nested_groups() -> None:
 
 def test_a_crop_that_is_too_large_fails_the_sample_alone() -> None:
     op = classic({"RandomCrop": {"height": 50, "width": 50, "p": 1}})
-    small, large = op.apply([painted(40, 40), painted(60, 60)], [{"seed": 1}] * 2, {})
+    small, large = op.apply([painted(40, 40), painted(60, 60)], [{"seed": 1}] * 2, {}, {})
     assert isinstance(small, SampleError) and small.slug == "transform_failed"
     assert isinstance(large, Sample) and large.image_hwc.shape == (50, 50, 3)
 

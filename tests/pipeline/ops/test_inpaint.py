@@ -35,9 +35,9 @@ APART = [[4.0, 6, 14, 16], [30, 8, 44, 20], [20, 30, 32, 44]]
 
 
 def made(op: Inpaint, sample: Sample, model: NativeNet, copy: int = 0) -> tuple[Sample, Draw]:
-    draw = op.draw(sample, rng_for(1, sample.key, copy, "inpaint#0"))
+    draw = op.draw(sample, rng_for(1, sample.key, copy, "inpaint#0"), {})
     assert draw is not None
-    (out,) = op.apply([sample], [draw], {"m": model})
+    (out,) = op.apply([sample], [draw], {"m": model}, {})
     assert isinstance(out, Sample)
     return out, draw
 
@@ -73,10 +73,10 @@ def test_removing_takes_the_object_its_box_and_its_class_ids_and_nothing_else(
 def test_only_objects_that_no_other_covers_are_removed(model: NativeNet) -> None:
     crowded = scene([[4.0, 6, 14, 16], [10, 8, 24, 20]])
     op = Inpaint(model="m", region="remove", steps=1)
-    assert op.draw(crowded, rng_for(1, "k", 0, "x")) is None
+    assert op.draw(crowded, rng_for(1, "k", 0, "x"), {}) is None
     mixed = scene([[4.0, 6, 14, 16], [10, 8, 24, 20], [40, 30, 50, 40]])
     for copy in range(5):
-        draw = op.draw(mixed, rng_for(1, "k", copy, "x"))
+        draw = op.draw(mixed, rng_for(1, "k", copy, "x"), {})
         assert draw is not None and draw["objects"] == [2]
 
 
@@ -85,7 +85,7 @@ def test_nothing_of_a_removed_object_shows_through_at_any_strength(model: Native
     sample = scene([APART[0]])
     other = scene([APART[0]])
     other.image_hwc[6:16, 4:14] = 255 - other.image_hwc[6:16, 4:14]
-    draw = op.draw(sample, rng_for(1, "k", 0, "x"))
+    draw = op.draw(sample, rng_for(1, "k", 0, "x"), {})
     assert draw is not None
     filled = [op._wanted(each, draw, op._mask(each, draw)).image_hwc for each in (sample, other)]
     assert np.array_equal(*filled)
@@ -136,7 +136,7 @@ def test_holes_cover_about_the_share_that_is_asked_for_and_stay_inside(model: Na
 @pytest.mark.parametrize("region", ["remove", "redraw"])
 def test_an_image_without_objects_has_nothing_to_do(region: str, model: NativeNet) -> None:
     op = Inpaint.model_validate({"model": "m", "region": region})
-    assert op.draw(scene([]), rng_for(1, "k", 0, "x")) is None
+    assert op.draw(scene([]), rng_for(1, "k", 0, "x"), {}) is None
 
 
 def test_instance_masks_rule_where_there_are_any(model: NativeNet, tmp_path: Path) -> None:

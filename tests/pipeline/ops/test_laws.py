@@ -35,6 +35,7 @@ from tests.pipeline.ops.examples import (
     paint_of,
     paint_share,
     painted,
+    peers_of,
 )
 
 OPS = example_ops()
@@ -134,9 +135,12 @@ def test_a_sample_does_not_notice_its_neighbours(op: Op, models: Models) -> None
         draw = drawn(op, sample)
         if isinstance(draw, dict):
             pairs.append((sample, draw))
-    alone = [op.apply([sample], [draw], models)[0] for sample, draw in pairs]
-    together = op.apply([s for s, _ in pairs], [d for _, d in pairs], models)
-    backwards = op.apply([s for s, _ in pairs[::-1]], [d for _, d in pairs[::-1]], models)[::-1]
+    alone = [op.apply([sample], [draw], models, peers_of(sample))[0] for sample, draw in pairs]
+    peers = peers_of(*samples)
+    together = op.apply([s for s, _ in pairs], [d for _, d in pairs], models, peers)
+    backwards = op.apply([s for s, _ in pairs[::-1]], [d for _, d in pairs[::-1]], models, peers)[
+        ::-1
+    ]
     assert len(together) == len(pairs) >= 2
     for one, other, another in zip(alone, together, backwards, strict=True):
         assert same(one, other)

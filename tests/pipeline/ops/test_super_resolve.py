@@ -31,9 +31,9 @@ def scene() -> Sample:
 
 
 def made(op: SuperResolve, model: NativeNet) -> Sample:
-    draw = op.draw(scene(), rng_for(1, "k", 0, "x"))
+    draw = op.draw(scene(), rng_for(1, "k", 0, "x"), {})
     assert draw is not None
-    (out,) = op.apply([scene()], [draw], {"m": model})
+    (out,) = op.apply([scene()], [draw], {"m": model}, {})
     assert isinstance(out, Sample)
     return out
 
@@ -64,4 +64,4 @@ def test_restoring_gives_the_size_and_the_labels_back(model: NativeNet) -> None:
 def test_an_image_that_would_not_fit_into_memory_fails_alone_with_its_size() -> None:
     huge = Sample("k", np.zeros((5000, 1000, 3), np.uint8), None, None)
     with pytest.raises(SampleError, match="too_large: 1000x5000 at scale 4 is 80000000 pixels"):
-        SuperResolve(model="m", scale=4).draw(huge, rng_for(1, "k", 0, "x"))
+        SuperResolve(model="m", scale=4).draw(huge, rng_for(1, "k", 0, "x"), {})
