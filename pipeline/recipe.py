@@ -26,7 +26,12 @@ def load_recipe(path: str | Path) -> FullRecipe:
     """The recipe in this file; RecipeError with all mistakes, their places and what is legal."""
     document = read_document(path)
     recipe = validate(document, FullRecipe)
-    problems = [*_secrets(recipe), *_unknown_models(recipe), *_impossible_pool(recipe)]
+    problems = [
+        *_secrets(recipe),
+        *_unknown_models(recipe),
+        *_unknown_classes(recipe),
+        *_impossible_pool(recipe),
+    ]
     if problems:
         raise RecipeError(report(document.name, problems, document.lines))
     return recipe
@@ -80,6 +85,16 @@ def _unknown_models(recipe: FullRecipe) -> Iterator[Problem]:
         elif name is not None and name not in recipe.models:
             hints = (*nearest(name, names), f"names under models: {listed(names)}")
             yield Problem(place, f"there is no model {shown(name)}", hints)
+
+
+def _unknown_classes(recipe: FullRecipe) -> Iterator[Problem]:
+    """Classes that an op names, against those of the source, where the recipe names these."""
+    legal = recipe.source.classes
+    for i, op in enumerate(recipe.ops):
+        for j, name in enumerate(getattr(op, "classes", None) or ()):
+            if legal is not None and name not in legal:
+                hints = (*nearest(name, legal), f"source.classes: {listed(legal)}")
+                yield Problem(("ops", i, "classes", j), f"there is no class {shown(name)}", hints)
 
 
 def _impossible_pool(recipe: FullRecipe) -> Iterator[Problem]:
