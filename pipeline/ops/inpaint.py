@@ -3,6 +3,10 @@
 Four regions: `background` gives the objects new surroundings; `redraw` makes objects again from
 their label; `remove` clears objects away, and their annotation with them; `regions` fills random
 holes. Outside its mask the output is the input, bit for bit.
+
+`classes` are the objects that may be touched: redrawn, removed, or filled by a hole. `regions` can
+also `protect` all objects, so that holes are filled around them, or the background, so that they
+are filled in objects only; `area` is then a share of what may change.
 """
 
 from __future__ import annotations
@@ -14,11 +18,18 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 import cv2
 import numpy as np
 from numpy.random import Generator
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
-from pipeline.ops.fields import Guidance, Range, Steps, uniform
-from pipeline.regions import object_region, objects_region, others_region
+from pipeline.ops.fields import Classes, Guidance, Range, Steps, free_classes, uniform
+from pipeline.regions import (
+    Protect,
+    free_region,
+    object_region,
+    objects_region,
+    of_classes,
+    others_region,
+)
 from pipeline.seeds import noise_seed
 from schemas.sample import BoolArray, ByteArray, Sample
 
@@ -48,8 +59,27 @@ class Inpaint(Op):
     margin: Annotated[int, Field(ge=0, le=64)] = Field(
         3, description="pixels around an object that go with it"
     )
+    protect: Protect = Field("none", description="regions: what comes out bit-identical")
+    classes: Classes = None
+
+    _one_of_the_two = field_validator("classes")(free_classes)
 
     needs: ClassVar[str | None] = "denoise"
+
+    @field_validator("protect")
+    @classmethod
+    def _of_holes(cls, protect: Protect, info: ValidationInfo) -> Protect:
+        region = info.data.get("region")
+        if protect != "none" and region not in ("regions", None):
+            raise ValueError(f"region: {region} already says which pixels change; leave it out")
+        return protect
+
+    @field_validator("classes")
+    @classmethod
+    def _of_objects(cls, classes: Classes, info: ValidationInfo) -> Classes:
+        if classes is not None and info.data.get("region") == "background":
+            raise ValueError("region: background touches no object at all; leave it out")
+        return classes
 
     @property
     def labels(self) -> LabelContract:
@@ -61,14 +91,18 @@ class Inpaint(Op):
         free enough.
         """
         draw: Draw = {"strength": uniform(rng, self.strength), "noise": noise_seed(rng)}
+        mine = of_classes(sample, self.classes)
         if self.region == "regions":
-            return draw | {"holes": _holes(sample, uniform(rng, self.area), rng)}
+            free = free_region(sample, self.protect, self.classes)
+            holes = _holes(free, uniform(rng, self.area), rng) if free.any() else []
+            return draw | {"holes": holes} if holes else None
         if self.region == "background":
             return draw
-        legal = _uncovered(sample, ISOLATED if self.region == "remove" else VISIBLE)
+        uncovered = _uncovered(sample, ISOLATED if self.region == "remove" else VISIBLE)
+        legal = [i for i in uncovered if i in mine]
         if not legal:
             return None
-        count = max(1, round(uniform(rng, self.objects) * len(sample.objects)))
+        count = max(1, round(uniform(rng, self.objects) * len(mine)))
         chosen = rng.permutation(len(legal))[:count]
         return draw | {"objects": sorted(legal[int(i)] for i in chosen)}
 
@@ -100,7 +134,7 @@ class Inpaint(Op):
         if self.region == "regions":
             for x0, y0, x1, y1 in draw["holes"]:
                 mask[y0:y1, x0:x1] = True
-            return mask
+            return mask & free_region(sample, self.protect, self.classes)
         for i in draw["objects"]:
             mask |= object_region(sample, i, self.margin)
         return mask & ~others_region(sample, draw["objects"])
@@ -140,13 +174,13 @@ def _uncovered(sample: Sample, most: float) -> list[int]:
     ]
 
 
-def _holes(sample: Sample, share: float, rng: Generator) -> list[list[int]]:
-    """Rectangles of about 1/16 of the image or less, until they cover the share; [x0, y0, x1, y1]
-    in pixels.
+def _holes(free: BoolArray, share: float, rng: Generator) -> list[list[int]]:
+    """Rectangles of about 1/16 of the image or less, until they cover this share of what is free;
+    [x0, y0, x1, y1] in pixels.
     """
-    covered = np.zeros((sample.height, sample.width), bool)
+    covered = np.zeros_like(free)
     holes: list[list[int]] = []
-    while covered.mean() < share and len(holes) < 64:
+    while covered[free].mean() < share and len(holes) < 64:
         height, width = (max(1, int(side * rng.uniform(0.08, 0.25))) for side in covered.shape)
         y0, x0 = (
             int(rng.integers(side - length + 1))

@@ -3,6 +3,17 @@ are.
 
 The classic image-to-image of diffusion (SDEdit, Meng et al. 2022), with the labels as condition:
 without them a small denoiser invents objects on dark ground and washes out faint ones.
+
+`strength: adaptive` gives every image as much noise as its own detail bears: fine structure gets
+less (`pipeline/detail.py` has the rule and its numbers).
+
+`protect` and `classes` together say what comes out bit-identical:
+
+    protect: none                     nothing
+    protect: none, classes: [WBC]     the objects of other classes
+    protect: background               all but the objects
+    protect: background, classes      all but the objects of these classes
+    protect: objects                  the objects
 """
 
 from __future__ import annotations
@@ -13,26 +24,31 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import numpy as np
 from numpy.random import Generator
+from pydantic import field_validator
 
+from pipeline.detail import fitting_strength
 from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
-from pipeline.ops.fields import Guidance, Range, Steps, uniform
-from pipeline.regions import objects_region
+from pipeline.ops.fields import Classes, Guidance, Range, Steps, free_classes, uniform
+from pipeline.regions import Protect, free_region, of_classes
 from pipeline.seeds import noise_seed
-from schemas.sample import BoolArray, Sample
+from schemas.sample import Sample
 
 if TYPE_CHECKING:
     from pipeline.diffusion.native import NativeNet
 
 
 class NoiseDenoise(Op):
-    """New texture, light and background; same labels. `protect`: what comes out bit-identical."""
+    """New texture, light and background; same labels."""
 
     kind: Literal["noise_denoise"] = "noise_denoise"
     model: str
-    strength: Range = (0.2, 0.5)
+    strength: Literal["adaptive"] | Range = (0.2, 0.5)
     steps: Steps = 8
     guidance: Guidance = 1.5
-    protect: Literal["none", "objects", "background"] = "none"
+    protect: Protect = "none"
+    classes: Classes = None
+
+    _one_of_the_two = field_validator("classes")(free_classes)
 
     needs: ClassVar[str | None] = "denoise"
 
@@ -42,8 +58,13 @@ class NoiseDenoise(Op):
         return "kept"
 
     def draw(self, sample: Sample, rng: Generator, peers: Peers) -> Draw | None:
-        """A strength from the range, and the seed of the noise."""
-        return {"strength": uniform(rng, self.strength), "noise": noise_seed(rng)}
+        """A strength from the range or by the image's detail, and the seed of the noise."""
+        of_classes(sample, self.classes)
+        if self.strength == "adaptive":
+            strength = fitting_strength(sample.image_hwc)
+        else:
+            strength = uniform(rng, self.strength)
+        return {"strength": strength, "noise": noise_seed(rng)}
 
     def apply(
         self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models, peers: Peers
@@ -51,9 +72,10 @@ class NoiseDenoise(Op):
         """Every image with new pixels where they are not protected."""
         from pipeline.diffusion.repaint import PaintJob, repaint_samples
 
+        frees = [free_region(sample, self.protect, self.classes) for sample in samples]
         jobs = [
-            PaintJob(sample, sample, self._free(sample), draw["strength"], draw["noise"])
-            for sample, draw in zip(samples, draws, strict=True)
+            PaintJob(sample, sample, free, draw["strength"], draw["noise"])
+            for sample, free, draw in zip(samples, frees, draws, strict=True)
         ]
         model = cast("NativeNet", models[self.model])
         return [
@@ -62,11 +84,3 @@ class NoiseDenoise(Op):
                 samples, repaint_samples(model, jobs, self.steps, self.guidance), strict=True
             )
         ]
-
-    def _free(self, sample: Sample) -> BoolArray:
-        """Where pixels may change."""
-        if self.protect == "objects":
-            return ~objects_region(sample)
-        if self.protect == "background":
-            return objects_region(sample)
-        return np.ones((sample.height, sample.width), bool)
