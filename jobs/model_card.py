@@ -40,7 +40,10 @@ def write_card(
     )
 
 
-_PREDICTED = {"denoiser": "v", "upscaler": "the clean residual"}
+_PREDICTED = {
+    "denoiser": "v",
+    "upscaler": "what bicubic misses, per factor in units of its deviation",
+}
 
 _CAPTION = {
     "denoiser": (
@@ -48,8 +51,8 @@ _CAPTION = {
         "the labels alone (guidance 1.5)."
     ),
     "upscaler": (
-        "Columns: nearest neighbour, bicubic, the model (4 steps), original; rows alternate "
-        "between factors 2 and 4. The small images were made with Pillow's antialiased bicubic."
+        "Columns: nearest neighbour, bicubic, the model, original; rows alternate between "
+        "factors 2 and 4. The small images were made with Pillow's antialiased bicubic."
     ),
 }
 

@@ -22,7 +22,7 @@ from jobs.train_log import TrainLog, train_log
 from pipeline.config import load_config
 from pipeline.source import expand_shards
 from pipeline.store import Store, split_url
-from pipeline.training.config import TrainConfig
+from pipeline.training.config import DenoiserTraining, TrainConfig, UpscalerTraining
 from schemas.errors import NoiseloomError, RunError, SourceError
 from schemas.recipe import Source
 
@@ -32,14 +32,17 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 Kind = Literal["denoiser", "upscaler"]
-_DOES = {"denoiser": "denoise", "upscaler": "upscale"}
+_CONFIG: dict[Kind, type[TrainConfig]] = {
+    "denoiser": DenoiserTraining,
+    "upscaler": UpscalerTraining,
+}
 
 
 def train(kind: Kind, config_path: str | Path, console: Console) -> None:
     """Trains, or continues, the model that this configuration describes. Raises RunError where a
     worker fails.
     """
-    config = load_config(config_path, TrainConfig)
+    config = load_config(config_path, _CONFIG[kind])
     out = Path(config.out).absolute()
     out.mkdir(parents=True, exist_ok=True)
     console.print(
@@ -152,7 +155,7 @@ def _trainer(kind: Kind, config: TrainConfig, queue: Queue) -> TorchTrainer:
         train_worker,
         train_loop_config={
             "config": config.model_dump(mode="json"),
-            "does": _DOES[kind],
+            "kind": kind,
             "queue": queue,
         },
         scaling_config=ScalingConfig(

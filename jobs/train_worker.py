@@ -19,20 +19,12 @@ import torch
 from ray.util.queue import Queue
 from torch import nn
 
-from pipeline.diffusion.native import DenoiserConfig, NativeNet, UpscalerConfig, build, save_native
-from pipeline.diffusion.network import NetConfig
+from pipeline.diffusion.native import save_native
 from pipeline.training.config import TrainConfig
 from pipeline.training.crops import CropSet
-from pipeline.training.gallery import denoiser_grid, upscaler_grid
-from pipeline.training.objective import (
-    DenoiserTask,
-    Task,
-    UpscalerTask,
-    make_batch,
-    measure_residuals,
-    v_loss,
-)
+from pipeline.training.denoising import DenoiserTask
 from pipeline.training.state import TrainState
+from pipeline.training.upscaling import UpscalerTask
 
 VALIDATION_CROPS = 64
 GALLERY_CROPS = 6
@@ -69,7 +61,7 @@ def train_worker(settings: dict[str, Any]) -> None:
     queue: Queue = settings["queue"]
     torch.set_num_threads(config.threads)
     context = ray.train.get_context()
-    session = _Session(config, settings["does"], context.get_world_rank(), context.get_world_size())
+    session = _Session(config, settings["kind"], context.get_world_rank(), context.get_world_size())
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as folder:
@@ -82,7 +74,7 @@ def train_worker(settings: dict[str, Any]) -> None:
         if last or session.state.step % config.checkpoint_every == 0:
             _checkpoint(session, queue)
     if session.rank == 0:
-        save_native(Path(config.out), session.model_config, session.state.average.state_dict())
+        save_native(Path(config.out), session.task.model_config, session.state.average.state_dict())
 
 
 def _checkpoint(session: _Session, queue: Queue) -> None:
@@ -97,10 +89,16 @@ def _checkpoint(session: _Session, queue: Queue) -> None:
         ray.train.report({"step": step}, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 
+_TASKS: dict[str, type[DenoiserTask] | type[UpscalerTask]] = {
+    "denoiser": DenoiserTask,
+    "upscaler": UpscalerTask,
+}
+
+
 class _Session:
     """One worker's data, network and state."""
 
-    def __init__(self, config: TrainConfig, does: str, rank: int, world: int) -> None:
+    def __init__(self, config: TrainConfig, kind: str, rank: int, world: int) -> None:
         self.config, self.rank, self.world = config, rank, world
         self.crops = CropSet(config.data, config.crop, config.flips, config.curve, config.seed)
         self.held_out = (
@@ -108,28 +106,10 @@ class _Session:
             if config.validation
             else None
         )
-        net_config = NetConfig.model_validate(config.net.model_dump())
-        self.task: Task
-        self.model_config: DenoiserConfig | UpscalerConfig
-        if does == "denoise":
-            self.task = DenoiserTask(config)
-            self.model_config = DenoiserConfig(
-                net=net_config,
-                shift=config.shift,
-                curve=config.curve,
-                classes=config.data.classes or (),
-                seg_classes=config.data.seg_classes or (),
-            )
-        else:
-            residuals = measure_residuals(self.crops)
-            self.task = UpscalerTask(config, residuals)
-            self.model_config = UpscalerConfig(
-                net=net_config, shift=config.shift, curve=config.curve, residual_deviation=residuals
-            )
-        self.clean = does == "upscale"
         self.device = ray.train.torch.get_device()
+        self.task = _TASKS[kind](config, self.crops)
         torch.manual_seed(config.seed)
-        net = build(self.model_config).to(self.device).to(memory_format=torch.channels_last)
+        net = self.task.build().to(self.device).to(memory_format=torch.channels_last)
         self.state = TrainState(net, config)
         self.parallel: nn.Module = ray.train.torch.prepare_model(net) if world > 1 else net
 
@@ -140,12 +120,10 @@ class _Session:
         rate = self.state.learning_rate()
         share = config.batch // self.world
         first = step * config.batch + self.rank * share
-        batch = make_batch(self.crops, self.task, range(first, first + share), config.batch).to(
-            self.device
-        )
+        numbers = range(first, first + share)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            loss = v_loss(self.parallel, batch, config.shift, self.clean)
-        norm = self.state.update(loss)
+            loss = self.task.loss(self.parallel, self.crops, numbers, config.batch, self.device)
+        _, norm = self.state.update([loss])
         return StepReport(
             self.state.step, float(loss.detach()), rate, norm, time.perf_counter() - started
         )
@@ -157,10 +135,10 @@ class _Session:
             return None
         losses = []
         for first in range(0, VALIDATION_CROPS, 16):
-            batch = make_batch(
-                self.held_out, self.task, range(first, first + 16), VALIDATION_CROPS
-            ).to(self.device)
-            loss = v_loss(self.state.average, batch, self.config.shift, self.clean)
+            numbers = range(first, first + 16)
+            loss = self.task.loss(
+                self.state.average, self.held_out, numbers, VALIDATION_CROPS, self.device
+            )
             losses.append(float(loss))
         return sum(losses) / len(losses)
 
@@ -168,10 +146,7 @@ class _Session:
         """The gallery of the averaged weights, as PNG."""
         crops = self.held_out or self.crops
         samples = [crops.crop(GALLERY_NUMBER + i)[0] for i in range(GALLERY_CROPS)]
-        average = build(self.model_config)
-        average.load_state_dict(self.state.average.state_dict())
-        model = NativeNet(self.model_config, average, "in training", str(self.device))
-        grid = denoiser_grid if isinstance(self.model_config, DenoiserConfig) else upscaler_grid
+        grid = self.task.picture(self.state.average.state_dict(), samples, str(self.device))
         buffer = io.BytesIO()
-        grid(model, samples).save(buffer, "PNG")
+        grid.save(buffer, "PNG")
         return buffer.getvalue()

@@ -9,12 +9,14 @@ import torch
 from pipeline.diffusion.native import (
     DenoiserConfig,
     NativeNet,
+    NativeUpscaler,
     UpscalerConfig,
     build,
     load_native,
     save_native,
 )
 from pipeline.diffusion.network import NetConfig
+from pipeline.diffusion.upscaler import UpscalerNet, UpscalerNetConfig
 from pipeline.models import describe
 from schemas.recipe import NativeModel
 
@@ -31,20 +33,28 @@ def tiny_denoiser(
     config = DenoiserConfig(
         net=TINY_NET, shift=2.0, curve="linear", classes=classes, seg_classes=seg_classes
     )
-    return _through_disk(folder, config, seed)
-
-
-def tiny_upscaler(folder: Path, seed: int = 0) -> NativeNet:
-    """An upscaler, through a folder on disk."""
-    config = UpscalerConfig(
-        net=TINY_NET, shift=1.0, curve="linear", residual_deviation={2: 0.1, 4: 0.2}
-    )
-    return _through_disk(folder, config, seed)
-
-
-def _through_disk(folder: Path, config: DenoiserConfig | UpscalerConfig, seed: int) -> NativeNet:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         save_native(folder, config, build(config).state_dict())
+    loaded = _loaded(folder)
+    assert isinstance(loaded, NativeNet)
+    return loaded
+
+
+def tiny_upscaler(folder: Path, seed: int = 0) -> NativeUpscaler:
+    """An upscaler that adds some noise, through a folder on disk."""
+    config = UpscalerConfig(net=UpscalerNetConfig(width=8, blocks=1))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = UpscalerNet(config.net)
+        for tail in net.tails.values():
+            torch.nn.init.normal_(tail.weight, std=0.05)  # fresh ones give zeros
+        save_native(folder, config, net.state_dict())
+    loaded = _loaded(folder)
+    assert isinstance(loaded, NativeUpscaler)
+    return loaded
+
+
+def _loaded(folder: Path) -> NativeNet | NativeUpscaler:
     spec = NativeModel(native=str(folder))
     return load_native(spec, describe(spec).digest, "cpu")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,16 +18,13 @@ from torch import Tensor
 
 from pipeline.diffusion.buckets import Shape, batches, pad
 from pipeline.diffusion.label_map import LabelMap
-from pipeline.diffusion.native import DenoiserConfig, NativeNet, UpscalerConfig
-from pipeline.diffusion.resample import enlarged
+from pipeline.diffusion.native import DenoiserConfig, NativeNet
 from pipeline.diffusion.sampler import denoise, noised
 from pipeline.diffusion.tiling import tiled
 from pipeline.diffusion.tone import FloatImage, Tone
 from pipeline.seeds import gaussian
 from schemas.errors import SampleError
 from schemas.sample import BoolArray, ByteArray
-
-C = TypeVar("C", DenoiserConfig, UpscalerConfig)
 
 CPU_BATCH_PIXELS = 2**16
 """Of one batch on a CPU: one image of 256x256. Measured per image there: 62 ms alone, 58 ms by two,
@@ -60,7 +56,7 @@ def repaint(
     `guidance` 1 follows the labels as learnt, more exaggerates them at twice the cost (Ho &
     Salimans 2022), 0 ignores them.
     """
-    config = _config(model, DenoiserConfig)
+    config = model.config
     results: dict[int, ByteArray | SampleError] = {}
     shapes = [task.image_hwc.shape[:2] for task in tasks]
     for shape, positions in batches(shapes, config.net.multiple, _batch_pixels(model)):
@@ -121,65 +117,6 @@ def _finish(task: Repaint, tone: Tone, values_hwc: FloatImage) -> ByteArray | Sa
     return np.where(task.mask_hw[:, :, None], made, task.image_hwc)
 
 
-@dataclass(frozen=True, eq=False)
-class Upscale:
-    """One image to enlarge."""
-
-    image_hwc: ByteArray
-    factor: int
-    noise: int
-
-
-def upscale(
-    model: NativeNet, tasks: Sequence[Upscale], steps: int
-) -> list[ByteArray | SampleError]:
-    """Each image `factor` times as wide and high: bicubic, plus what the model makes up for it."""
-    config = _config(model, UpscalerConfig)
-    lows = [enlarged(task.image_hwc, task.factor) for task in tasks]
-    results: dict[int, ByteArray | SampleError] = {}
-    for shape, positions in batches(
-        [low.shape[:2] for low in lows], config.net.multiple, _batch_pixels(model)
-    ):
-        part = [tasks[i] for i in positions]
-        made = _upscale_batch(model, config, part, [lows[i] for i in positions], shape, steps)
-        results.update(zip(positions, made, strict=True))
-    return [results[i] for i in range(len(tasks))]
-
-
-def _upscale_batch(
-    model: NativeNet,
-    config: UpscalerConfig,
-    tasks: Sequence[Upscale],
-    lows: Sequence[ByteArray],
-    shape: Shape,
-    steps: int,
-) -> list[ByteArray | SampleError]:
-    device = model.device
-    tones = [Tone.of(low, config.curve) for low in lows]
-    condition = _stack(
-        [pad(tone.encode(low), shape) for tone, low in zip(tones, lows, strict=True)], device
-    )
-    noise = _stack([gaussian(task.noise, (*shape, 3)) for task in tasks], device)
-
-    def predict(x: Tensor, t_b: Tensor) -> Tensor:
-        return tiled(lambda part, low: model.predict(part, t_b, low), x, condition)
-
-    strengths = torch.ones(len(tasks), dtype=torch.float64)
-    residuals = _unstack(denoise(noise, strengths, steps, config.shift, predict, lambda x, _: x))
-    made: list[ByteArray | SampleError] = []
-    for task, tone, low, residual in zip(tasks, tones, lows, residuals, strict=True):
-        height, width = low.shape[:2]
-        scale = np.float32(config.residual_deviation[task.factor])
-        values: FloatImage = tone.encode(low) + residual[:height, :width] * scale
-        finite = bool(np.isfinite(values).all())
-        made.append(
-            tone.decode(values)
-            if finite
-            else SampleError("not_finite", "the model returned NaN or infinity")
-        )
-    return made
-
-
 def _stack(images_hwc: Sequence[FloatImage], device: torch.device) -> Tensor:
     stacked = torch.from_numpy(np.stack(images_hwc)).permute(0, 3, 1, 2)
     return stacked.contiguous().to(device)
@@ -191,10 +128,3 @@ def _unstack(x_bchw: Tensor) -> list[FloatImage]:
 
 def _batch_pixels(model: NativeNet) -> int:
     return GPU_BATCH_PIXELS if model.device.type == "cuda" else CPU_BATCH_PIXELS
-
-
-def _config(model: NativeNet, type_: type[C]) -> C:
-    assert isinstance(model.config, type_), (
-        "the recipe's check lets only models through that can do the op's job"
-    )
-    return model.config

@@ -1,8 +1,7 @@
 """Our own models on disk: `config.json`, `model.safetensors` (fp16), and a model card.
 
-A denoiser predicts v for a noised image, given a label map. An upscaler predicts v for the noised
-*residual* between an image and its enlarged small version, given that enlarged version: what is
-missing is all it has to make up, so few steps are enough and the low frequencies stay true.
+A denoiser predicts v for a noised image, given a label map. An upscaler predicts what is missing
+between a small image's bicubic enlargement and the image, in one step.
 """
 
 from __future__ import annotations
@@ -15,11 +14,12 @@ import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.diffusion.label_map import channels
 from pipeline.diffusion.network import NetConfig, PatchUNet
 from pipeline.diffusion.tone import Curve
+from pipeline.diffusion.upscaler import UpscalerNet, UpscalerNetConfig, tiled_residual
 from schemas.errors import ModelError
 from schemas.recipe import NativeModel, Spec
 
@@ -44,20 +44,10 @@ class DenoiserConfig(Spec):
 
 
 class UpscalerConfig(Spec):
-    """What an upscaler is; `residual_deviation` is that of the residual, per factor, where the
-    image's is 1.
-    """
+    """What an upscaler is."""
 
     does: Literal["upscale"] = "upscale"
-    net: NetConfig
-    shift: float = Field(gt=0)
-    curve: Curve
-    residual_deviation: dict[int, float]
-
-    @property
-    def condition_channels(self) -> int:
-        """Of the enlarged image."""
-        return 3
+    net: UpscalerNetConfig
 
 
 NativeConfig = Annotated[DenoiserConfig | UpscalerConfig, Field(discriminator="does")]
@@ -79,7 +69,7 @@ def read_config(folder: Path) -> DenoiserConfig | UpscalerConfig:
         raise ModelError(f"{path}: not a native model's configuration: {error}") from None
 
 
-def build(config: DenoiserConfig | UpscalerConfig) -> PatchUNet:
+def build(config: DenoiserConfig) -> PatchUNet:
     """The network of this configuration, freshly initialised from torch's global generator."""
     return PatchUNet(config.net, 3, config.condition_channels, config.shift)
 
@@ -99,11 +89,9 @@ def save_native(
 
 
 class NativeNet:
-    """A loaded native model, ready to predict v. `digest` is that of its files."""
+    """A loaded denoiser, ready to predict v. `digest` is that of its files."""
 
-    def __init__(
-        self, config: DenoiserConfig | UpscalerConfig, net: PatchUNet, digest: str, device: str
-    ) -> None:
+    def __init__(self, config: DenoiserConfig, net: PatchUNet, digest: str, device: str) -> None:
         self.config = config
         self.digest = digest
         self.does: frozenset[str] = frozenset({config.does})
@@ -120,11 +108,39 @@ class NativeNet:
             return v.float()
 
 
-def load_native(spec: NativeModel, digest: str, device: str) -> NativeNet:
+class NativeUpscaler:
+    """A loaded upscaler. `digest` is that of its files."""
+
+    def __init__(self, config: UpscalerConfig, net: UpscalerNet, digest: str, device: str) -> None:
+        self.config = config
+        self.digest = digest
+        self.does: frozenset[str] = frozenset({config.does})
+        self.device = torch.device(device)
+        self._net = (
+            net.to(self.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+        )
+
+    @torch.inference_mode()
+    def residual(self, small_bchw: Tensor, factor: int) -> Tensor:
+        """What bicubic misses, float32 on the CPU, (b, 3, factor h, factor w)."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            return tiled_residual(self._net, small_bchw.to(self.device), factor).float().cpu()
+
+
+def load_native(spec: NativeModel, digest: str, device: str) -> NativeNet | NativeUpscaler:
     """Loads a model folder. Raises ModelError where the weights do not fit the configuration."""
     folder = Path(spec.native)
     config = read_config(folder)
+    if isinstance(config, UpscalerConfig):
+        upscaler = UpscalerNet(config.net)
+        _load_weights(folder, upscaler)
+        return NativeUpscaler(config, upscaler, digest, device)
     net = build(config)
+    _load_weights(folder, net)
+    return NativeNet(config, net, digest, device)
+
+
+def _load_weights(folder: Path, net: nn.Module) -> None:
     try:
         weights = load_file(folder / WEIGHTS_FILE)
         net.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
@@ -132,4 +148,3 @@ def load_native(spec: NativeModel, digest: str, device: str) -> NativeNet:
         raise ModelError(
             f"{folder / WEIGHTS_FILE}: weights do not fit {CONFIG_FILE}: {error}"
         ) from None
-    return NativeNet(config, net, digest, device)

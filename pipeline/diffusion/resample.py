@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from pipeline.diffusion.tone import FloatImage
 from schemas.sample import ByteArray
 
 FACTORS: Final = (2, 4)
@@ -27,10 +28,12 @@ def resized(image_hwc: ByteArray, hw: tuple[int, int]) -> ByteArray:
     return np.asarray(Image.fromarray(image_hwc).resize((hw[1], hw[0]), Image.Resampling.BICUBIC))
 
 
-def shrunk_and_enlarged(image_hwc: ByteArray, factor: int) -> ByteArray:
-    """What is left of an image that was stored at 1/factor of its size; sides are rounded up when
-    shrinking.
-    """
-    height, width = image_hwc.shape[:2]
-    small = resized(image_hwc, (-(-height // factor), -(-width // factor)))
-    return resized(small, (height, width))
+def resized_values(values_hwc: FloatImage, hw: tuple[int, int]) -> FloatImage:
+    """Bicubic like `resized`, channel by channel, without its rounding to 8 bits."""
+    channels = [
+        Image.fromarray(np.ascontiguousarray(values_hwc[:, :, c])).resize(
+            (hw[1], hw[0]), Image.Resampling.BICUBIC
+        )
+        for c in range(values_hwc.shape[2])
+    ]
+    return np.stack([np.asarray(channel, np.float32) for channel in channels], axis=2)

@@ -1,5 +1,4 @@
-"""`super_resolve`: the image two or four times as large, with the detail that a diffusion upscaler
-makes up for it.
+"""`super_resolve`: the image two or four times as large, as sharp as a model can tell it.
 
 `then: keep` gives the larger image, and boxes, masks and class-id map follow exactly; `then:
 restore` shrinks it back, so that the labels stay as they are.
@@ -14,26 +13,23 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal, cast
 from numpy.random import Generator
 
 from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
-from pipeline.ops.fields import Steps
-from pipeline.seeds import noise_seed
 from schemas.errors import SampleError
 from schemas.sample import ByteArray, Instances, Sample
 
 if TYPE_CHECKING:
-    from pipeline.diffusion.native import NativeNet
+    from pipeline.diffusion.native import NativeUpscaler
 
 MAX_PIXELS: Final = 2**26
 """Of the larger image: 67 megapixels, 0.8 GB in float32."""
 
 
 class SuperResolve(Op):
-    """More pixels, made up by a model."""
+    """More pixels, from a model."""
 
     kind: Literal["super_resolve"] = "super_resolve"
     model: str
     scale: Literal[2, 4] = 2
     then: Literal["keep", "restore"] = "keep"
-    steps: Steps = 4
 
     needs: ClassVar[str | None] = "upscale"
 
@@ -43,27 +39,23 @@ class SuperResolve(Op):
         return "moved" if self.then == "keep" else "kept"
 
     def draw(self, sample: Sample, rng: Generator, peers: Peers) -> Draw | None:
-        """The seed of the noise."""
+        """No choice: the same image is enlarged the same way."""
         pixels = sample.height * sample.width * self.scale**2
         if pixels > MAX_PIXELS:
             raise SampleError(
                 "too_large",
                 f"{sample.width}x{sample.height} at scale {self.scale} is {pixels} pixels",
             )
-        return {"noise": noise_seed(rng)}
+        return {}
 
     def apply(
         self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models, peers: Peers
     ) -> list[Outcome]:
         """Every sample enlarged, or enlarged and shrunk back."""
-        from pipeline.diffusion.engine import Upscale, upscale
+        from pipeline.diffusion.enlarge import upscale
 
-        model = cast("NativeNet", models[self.model])
-        tasks = [
-            Upscale(s.image_hwc, self.scale, d["noise"])
-            for s, d in zip(samples, draws, strict=True)
-        ]
-        made = upscale(model, tasks, self.steps)
+        model = cast("NativeUpscaler", models[self.model])
+        made = upscale(model, [sample.image_hwc for sample in samples], self.scale)
         return [
             image if isinstance(image, SampleError) else self._finish(sample, image)
             for sample, image in zip(samples, made, strict=True)

@@ -10,6 +10,9 @@ from pipeline.diffusion.tone import Curve
 from schemas.recipe import Source, Spec, Tracking, digest_of
 
 
+Precision = Literal["auto", "fp32", "bf16"]
+
+
 class NetSpec(Spec):
     """The network; see `pipeline.diffusion.network.NetConfig`, which it becomes."""
 
@@ -23,9 +26,16 @@ class NetSpec(Spec):
         return int(self.patch * 2 ** (len(self.widths) - 1))
 
 
+class UpscalerNetSpec(Spec):
+    """The network; see `pipeline.diffusion.upscaler.UpscalerNetConfig`, which it becomes."""
+
+    width: int = Field(48, ge=4, le=512)
+    blocks: int = Field(6, ge=1, le=64)
+
+
 class TrainConfig(Spec):
-    """Data, network and optimisation of one model. Sizes in pixels; `steps` are optimiser steps
-    over `batch` crops.
+    """Data and optimisation of one model. Sizes in pixels; `steps` are optimiser steps over `batch`
+    crops.
     """
 
     data: Source
@@ -33,16 +43,11 @@ class TrainConfig(Spec):
     out: str
     licence: str = Field(min_length=1, description="of the data, repeated in the model card")
     seed: int = Field(0, ge=0)
-    net: NetSpec = NetSpec()
-    shift: float = Field(2.0, gt=0, le=16)
     curve: Curve = "linear"
     crop: int = Field(128, ge=16, le=1024)
     flips: bool = Field(
         True,
         description="mirror and turn crops by quarter turns: only where up and down mean nothing",
-    )
-    label_dropout: float = Field(
-        0.15, ge=0, le=1, description="denoiser: share of crops trained without labels"
     )
     batch: int = Field(16, ge=1, le=65536)
     steps: int = Field(4000, ge=1)
@@ -50,7 +55,14 @@ class TrainConfig(Spec):
     warmup: int = Field(200, ge=0)
     ema: float = Field(0.999, ge=0, lt=1)
     clip: float = Field(1.0, gt=0)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "auto"
+    accumulate: int = Field(
+        1, ge=1, description="micro-batches per step, where a whole batch does not fit"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="end after so many checkpoints without an improvement"
+    )
+    improvement: float = Field(0.0, ge=0, lt=1, description="the least that counts, a share")
     checkpoint_every: int = Field(250, ge=1)
     workers: int = Field(1, ge=1)
     threads: int = Field(1, ge=1, description="CPU threads per worker")
@@ -64,14 +76,41 @@ class TrainConfig(Spec):
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
+        if self.batch % self.workers:
+            raise ValueError(f"batch {self.batch} does not divide among {self.workers} workers")
+        return self
+
+
+class DenoiserTraining(TrainConfig):
+    """The training of a denoiser."""
+
+    net: NetSpec = NetSpec()
+    shift: float = Field(2.0, gt=0, le=16)
+    label_dropout: float = Field(
+        0.15, ge=0, le=1, description="share of crops trained without labels"
+    )
+
+    @model_validator(mode="after")
+    def _fits_the_net(self) -> DenoiserTraining:
         if self.crop % self.net.multiple:
             raise ValueError(
                 f"crop {self.crop} is not a multiple of {self.net.multiple}, patch · 2^(levels - 1)"
             )
-        if self.batch % self.workers:
-            raise ValueError(f"batch {self.batch} does not divide among {self.workers} workers")
-        if self.data.classes is None:  # [] is legal: an upscaler needs no labels
+        if self.data.classes is None:
             raise ValueError(
                 "data.classes: name the box classes in order; they become the label map's channels"
             )
+        return self
+
+
+class UpscalerTraining(TrainConfig):
+    """The training of an upscaler, for both factors at once; it needs no labels."""
+
+    net: UpscalerNetSpec = UpscalerNetSpec()
+    curve: Literal["linear"] = "linear"
+
+    @model_validator(mode="after")
+    def _fits_the_factors(self) -> UpscalerTraining:
+        if self.crop % 4:
+            raise ValueError(f"crop {self.crop} is not a multiple of 4, the largest factor")
         return self

@@ -3,6 +3,11 @@ after every restart.
 
 So checkpoints need to remember nothing but the step, and any split of a batch over workers is the
 same batch.
+
+With several `scales` the network sees objects of several sizes, and more of what is around them: a
+crop of scale 0.5 is cut from the image at half its size (Pillow's antialiased bicubic; labels
+scaled exactly, class ids by the nearest pixel). An image that is then smaller than a crop is shrunk
+less. With `balance`, see `pipeline.training.balance`.
 """
 
 from __future__ import annotations
@@ -10,16 +15,23 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline.codec import decode
 from pipeline.diffusion.tone import Curve, Tone
 from pipeline.seeds import rng_for
 from pipeline.source import Chunk, plan, read_chunk
+from pipeline.training.balance import Balance, classes_in
+from schemas.errors import SampleError, SourceError
 from schemas.recipe import Source
-from schemas.sample import ByteArray, Instances, Sample
+from schemas.sample import Instances, Sample
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 CACHED_IMAGES = 1000
 """Decoded images that a worker keeps: 0.9 MB each at 640x480."""
@@ -28,19 +40,27 @@ CACHED_IMAGES = 1000
 class CropSet:
     """Random access to crops of the samples in some shards."""
 
-    def __init__(self, source: Source, size: int, flips: bool, curve: Curve, seed: int) -> None:
-        self._source, self._size, self._flips, self._curve, self._seed = (
-            source,
-            size,
-            flips,
-            curve,
-            seed,
+    def __init__(
+        self,
+        source: Source,
+        size: int,
+        flips: bool,
+        curve: Curve,
+        seed: int,
+        scales: Sequence[float] = (1.0,),
+        balance: float = 0.0,
+    ) -> None:
+        self._source, self._size, self._flips = source, size, flips
+        self._curve, self._seed, self._scales = curve, seed, tuple(scales)
+        chunks = plan(source, 4096, "crops")
+        self._where = [replace(chunk, samples=(ref,)) for chunk in chunks for ref in chunk.samples]
+        if not self._where:
+            raise SourceError(f"{', '.join(source.shards)}: no samples to train on")
+        self._balance = (
+            Balance.of(classes_in(chunks, source), balance)
+            if balance
+            else Balance(len(self._where))
         )
-        self._where = [
-            replace(chunk, samples=(ref,))
-            for chunk in plan(source, 4096, "crops")
-            for ref in chunk.samples
-        ]
         self._cache: OrderedDict[int, tuple[Sample, Tone]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -51,12 +71,20 @@ class CropSet:
         next.
         """
         rng = rng_for(self._seed, "crop", k, "train")
-        sample, tone = self._decoded(int(rng.integers(len(self._where))))
-        top, left = (
-            int(rng.integers(max(side - self._size, 0) + 1))
-            for side in (sample.height, sample.width)
+        sample, tone = self._decoded(self._balance.image(rng))
+        drawn = (
+            self._scales[int(rng.integers(len(self._scales)))]
+            if len(self._scales) > 1
+            else (self._scales[0])
         )
-        cropped = cut(pad_to(sample, self._size), top, left, self._size)
+        scale = fitting(drawn, self._size, (sample.height, sample.width))
+        box = self._balance.box(sample.objects, rng)
+        sample = pad_to(sample, self._size)
+        top, left = (
+            _place(rng, side, self._size / scale, None if box is None else box[axis::2].mean())
+            for side, axis in ((sample.height, 1), (sample.width, 0))
+        )
+        cropped = cut(sample, top, left, self._size, scale)
         if self._flips:
             cropped = turned(
                 cropped, quarter_turns=int(rng.integers(4)), mirror=bool(rng.integers(2))
@@ -68,7 +96,13 @@ class CropSet:
             self._cache.move_to_end(i)
             return self._cache[i]
         chunk: Chunk = self._where[i]
-        sample = decode(read_chunk(chunk, self._source)[0], self._source)
+        try:
+            sample = decode(read_chunk(chunk, self._source)[0], self._source)
+        except SampleError as error:
+            key = chunk.samples[0].key
+            raise SourceError(
+                f"{chunk.shard.url}: sample {key!r}: {error}; leave it out, or mend it"
+            ) from error
         self._cache[i] = (sample, Tone.of(sample.image_hwc, self._curve))
         if len(self._cache) > CACHED_IMAGES:
             self._cache.popitem(last=False)
@@ -91,19 +125,59 @@ def pad_to(sample: Sample, size: int) -> Sample:
     )
 
 
-def cut(sample: Sample, top: int, left: int, size: int) -> Sample:
-    """A square window; boxes keep their whole extent, also what lies outside the window."""
-    window = (slice(top, top + size), slice(left, left + size))
-    boxes = sample.objects.boxes_n4 - np.array([left, top, left, top], np.float64)
+def fitting(scale: float, size: int, hw: tuple[int, int]) -> float:
+    """The scale, or the smallest above it at which a crop of this size fits into the image."""
+    return min(max(scale, size / min(hw)), 1.0)
+
+
+def _place(rng: Generator, side: int, window: float, centre: float | None) -> int:
+    """Where a window begins along one side; with a `centre`, it holds that point."""
+    last = int(side - window)
+    if centre is None:
+        return int(rng.integers(last + 1))
+    low = min(max(int(np.ceil(centre - window)), 0), last)
+    return int(rng.integers(low, max(min(int(centre), last), low) + 1))
+
+
+def cut(sample: Sample, top: int, left: int, size: int, scale: float = 1.0) -> Sample:
+    """A square window of `size / scale` pixels, shrunk to `size`; boxes keep their whole extent,
+    also what lies outside the window.
+    """
+    boxes = (sample.objects.boxes_n4 - np.array([left, top, left, top], np.float64)) * scale
     seen: Sequence[int] = np.flatnonzero(
         (boxes[:, 0] < size) & (boxes[:, 1] < size) & (boxes[:, 2] > 0) & (boxes[:, 3] > 0)
     ).tolist()
+    ids = sample.class_map_hw
+    # the class id in the middle of each pixel of the crop
+    middles = ((np.arange(size) + 0.5) / scale).astype(int)
     return replace(
         sample,
-        image_hwc=sample.image_hwc[window],
-        class_map_hw=None if sample.class_map_hw is None else sample.class_map_hw[window],
+        image_hwc=_shrunk(sample.image_hwc, top, left, size, scale),
+        class_map_hw=None if ids is None else ids[np.ix_(middles + top, middles + left)],
         instances=Instances(boxes, sample.objects.labels).take(list(seen)),
     )
+
+
+def _shrunk(
+    image_hwc: NDArray[Scalar], top: int, left: int, size: int, scale: float
+) -> NDArray[Scalar]:
+    """The window at its scale; the filter also sees the pixels around the window, as if the whole
+    image were shrunk.
+    """
+    if scale == 1:
+        return image_hwc[top : top + size, left : left + size]
+    height, width = image_hwc.shape[:2]
+    side = size / scale
+    window = (left, top, min(left + side, width), min(top + side, height))  # rounding of `side`
+    channels = [
+        Image.fromarray(image_hwc[:, :, c].astype(np.float32)).resize(
+            (size, size), Image.Resampling.BICUBIC, box=window
+        )
+        for c in range(image_hwc.shape[2])
+    ]
+    largest = np.iinfo(image_hwc.dtype).max
+    values = np.rint(np.clip(np.stack([np.asarray(c) for c in channels], axis=2), 0, largest))
+    return values.astype(image_hwc.dtype)
 
 
 def turned(sample: Sample, quarter_turns: int, mirror: bool) -> Sample:
@@ -123,7 +197,7 @@ def turned(sample: Sample, quarter_turns: int, mirror: bool) -> Sample:
     )
 
 
-def _turn(pixels: ByteArray, quarter_turns: int, mirror: bool) -> ByteArray:
+def _turn(pixels: NDArray[Scalar], quarter_turns: int, mirror: bool) -> NDArray[Scalar]:
     pixels = np.rot90(pixels, quarter_turns)
     return np.ascontiguousarray(pixels[:, ::-1] if mirror else pixels)
 

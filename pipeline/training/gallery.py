@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from pipeline.diffusion.engine import Repaint, Upscale, repaint, upscale
+from pipeline.diffusion.engine import Repaint, repaint
+from pipeline.diffusion.enlarge import upscale
 from pipeline.diffusion.label_map import LabelMap, label_map
-from pipeline.diffusion.native import DenoiserConfig, NativeNet
+from pipeline.diffusion.native import NativeNet, NativeUpscaler
 from pipeline.diffusion.resample import enlarged, resized
 from schemas.errors import SampleError
 from schemas.sample import ByteArray, Sample
@@ -27,7 +28,6 @@ def denoiser_grid(model: NativeNet, samples: Sequence[Sample]) -> Grid:
     labels alone.
     """
     config = model.config
-    assert isinstance(config, DenoiserConfig)
     maps = [label_map(sample, config.classes, config.seg_classes) for sample in samples]
     columns: list[list[ByteArray]] = [
         [s.image_hwc for s in samples],
@@ -47,7 +47,7 @@ def denoiser_grid(model: NativeNet, samples: Sequence[Sample]) -> Grid:
     return _paste(columns)
 
 
-def upscaler_grid(model: NativeNet, samples: Sequence[Sample]) -> Grid:
+def upscaler_grid(model: NativeUpscaler, samples: Sequence[Sample]) -> Grid:
     """Columns: nearest, bicubic, the model, the original; rows alternate between x2 and x4."""
     columns: list[list[ByteArray]] = [[], [], [], []]
     for i, sample in enumerate(samples):
@@ -55,7 +55,7 @@ def upscaler_grid(model: NativeNet, samples: Sequence[Sample]) -> Grid:
         height, width = (side // factor * factor for side in sample.image_hwc.shape[:2])
         original = sample.image_hwc[:height, :width]
         small = resized(original, (height // factor, width // factor))
-        made = upscale(model, [Upscale(small, factor, i)], 4)[0]
+        made = upscale(model, [small], factor)[0]
         row = [
             small.repeat(factor, 0).repeat(factor, 1),
             enlarged(small, factor),

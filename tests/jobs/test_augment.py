@@ -30,7 +30,7 @@ OPS = f"""
 {CLASSIC}
 - {{kind: noise_denoise, model: denoiser, strength: [0.2, 0.4], steps: 3, p: 0.6}}
 - {{kind: inpaint, model: denoiser, region: background, steps: 3, p: 0.3}}
-- {{kind: super_resolve, model: upscaler, scale: 2, then: keep, steps: 2, p: 0.3}}
+- {{kind: super_resolve, model: upscaler, scale: 2, then: keep, p: 0.3}}
 """
 
 

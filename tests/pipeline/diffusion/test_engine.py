@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from pipeline.diffusion import engine
-from pipeline.diffusion.engine import Repaint, Upscale, guided, repaint, upscale
+from pipeline.diffusion.engine import Repaint, guided, repaint
 from pipeline.diffusion.native import NativeNet
 from schemas.errors import SampleError
 from schemas.sample import ByteArray
-from tests.models import tiny_denoiser, tiny_upscaler
+from tests.models import tiny_denoiser
 
 CHANNELS = 3  # two classes and "labels are given"
 
@@ -22,11 +22,6 @@ CHANNELS = 3  # two classes and "labels are given"
 @pytest.fixture(scope="module")
 def denoiser(tmp_path_factory: pytest.TempPathFactory) -> NativeNet:
     return tiny_denoiser(tmp_path_factory.mktemp("denoiser"))
-
-
-@pytest.fixture(scope="module")
-def upscaler(tmp_path_factory: pytest.TempPathFactory) -> NativeNet:
-    return tiny_upscaler(tmp_path_factory.mktemp("upscaler"))
 
 
 def picture(height: int, width: int, seed: int = 0) -> ByteArray:
@@ -142,19 +137,6 @@ def test_an_image_larger_than_a_tile_is_made_in_tiles(
     made = image(repaint(denoiser, [one], 2, 1.0)[0])
     assert max(largest) == 32
     assert (made[~one.mask_hw] == one.image_hwc[~one.mask_hw]).all()
-
-
-@pytest.mark.parametrize("factor", [2, 4])
-def test_upscaling_gives_exact_sizes_one_by_one_or_together(
-    upscaler: NativeNet, factor: int
-) -> None:
-    tasks = [
-        Upscale(picture(height, width, i), factor, i) for i, (height, width) in enumerate(SIZES)
-    ]
-    for one, made in zip(tasks, upscale(upscaler, tasks, 2), strict=True):
-        height, width = one.image_hwc.shape[:2]
-        assert image(made).shape == (height * factor, width * factor, 3)
-        assert (image(made) == image(upscale(upscaler, [one], 2)[0])).all()
 
 
 def test_a_model_goes_through_its_folder(tmp_path: Path) -> None:

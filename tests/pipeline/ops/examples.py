@@ -27,7 +27,7 @@ GROUND: Final = 90
 
 _NOISE = {"kind": "noise_denoise", "model": "denoiser", "steps": 2, "strength": 0.5}
 _INPAINT = {"kind": "inpaint", "model": "denoiser", "steps": 2}
-_UPSCALE = {"kind": "super_resolve", "model": "upscaler", "steps": 1}
+_UPSCALE = {"kind": "super_resolve", "model": "upscaler"}
 _GEOMETRIC: JsonValue = [
     {"HorizontalFlip": {"p": 0.5}},
     {"Affine": {"rotate": [-40, 40], "scale": [0.7, 1.4], "p": 1}},

@@ -93,7 +93,7 @@ def test_a_draw_is_plain_json_and_depends_on_its_generator_alone(op: Op) -> None
     assert isinstance(draw, dict)
     assert json.loads(json.dumps(draw, allow_nan=False)) == draw
     assert drawn(op, sample) == draw
-    assert drawn(op, sample, "law#1") != draw
+    assert drawn(op, sample, "law#1") != draw or not draw
 
 
 @every_op

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.diffusion.native import NativeNet
+from pipeline.diffusion.native import NativeUpscaler
 from pipeline.ops import SuperResolve
 from pipeline.seeds import rng_for
 from schemas.errors import SampleError
@@ -14,7 +14,7 @@ from tests.models import tiny_upscaler
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> NativeNet:
+def model(tmp_path_factory: pytest.TempPathFactory) -> NativeUpscaler:
     return tiny_upscaler(tmp_path_factory.mktemp("m"))
 
 
@@ -30,7 +30,7 @@ def scene() -> Sample:
     )
 
 
-def made(op: SuperResolve, model: NativeNet) -> Sample:
+def made(op: SuperResolve, model: NativeUpscaler) -> Sample:
     draw = op.draw(scene(), rng_for(1, "k", 0, "x"), {})
     assert draw is not None
     (out,) = op.apply([scene()], [draw], {"m": model}, {})
@@ -39,8 +39,8 @@ def made(op: SuperResolve, model: NativeNet) -> Sample:
 
 
 @pytest.mark.parametrize("scale", [2, 4])
-def test_boxes_masks_and_class_ids_are_enlarged_exactly(scale: int, model: NativeNet) -> None:
-    op = SuperResolve.model_validate({"model": "m", "scale": scale, "steps": 2})
+def test_boxes_masks_and_class_ids_are_enlarged_exactly(scale: int, model: NativeUpscaler) -> None:
+    op = SuperResolve.model_validate({"model": "m", "scale": scale})
     out, source = made(op, model), scene()
     assert out.image_hwc.shape == (13 * scale, 17 * scale, 3)
     assert out.objects.boxes_n4.tolist() == [[4 * scale, 3 * scale, 12 * scale, 9 * scale]]
@@ -53,8 +53,8 @@ def test_boxes_masks_and_class_ids_are_enlarged_exactly(scale: int, model: Nativ
     assert out.objects.masks_nhw is not None and (out.objects.masks_nhw[0] == (big == 1)).all()
 
 
-def test_restoring_gives_the_size_and_the_labels_back(model: NativeNet) -> None:
-    out, source = made(SuperResolve(model="m", then="restore", steps=2), model), scene()
+def test_restoring_gives_the_size_and_the_labels_back(model: NativeUpscaler) -> None:
+    out, source = made(SuperResolve(model="m", then="restore"), model), scene()
     assert out.image_hwc.shape == source.image_hwc.shape
     assert (out.image_hwc != source.image_hwc).any()
     assert out.objects.boxes_n4.tolist() == source.objects.boxes_n4.tolist()

@@ -12,13 +12,11 @@ from pydantic import ValidationError
 
 from pipeline.diffusion.native import DenoiserConfig, build
 from pipeline.diffusion.schedule import alpha_sigma
-from pipeline.training.config import TrainConfig
+from pipeline.training.config import DenoiserTraining
 from pipeline.training.crops import CropSet, cut, pad_to, turned
-from pipeline.training.objective import (
+from pipeline.training.denoising import (
     DenoiserTask,
-    UpscalerTask,
     make_batch,
-    measure_residuals,
     v_loss,
 )
 from pipeline.training.state import TrainState
@@ -35,7 +33,7 @@ SOURCE = {
 }
 
 
-def config(**changes: object) -> TrainConfig:
+def config(**changes: object) -> DenoiserTraining:
     settings: dict[str, object] = {
         "data": SOURCE,
         "out": "unused",
@@ -47,7 +45,7 @@ def config(**changes: object) -> TrainConfig:
         "warmup": 2,
         "lr": 1e-3,
     }
-    return TrainConfig.model_validate(settings | changes)
+    return DenoiserTraining.model_validate(settings | changes)
 
 
 def crops(seed: int = 0) -> CropSet:
@@ -109,7 +107,7 @@ def test_an_image_smaller_than_a_crop_is_reflected_with_its_class_ids() -> None:
 
 
 def test_the_shares_of_two_workers_are_the_batch_of_one() -> None:
-    task = DenoiserTask(config())
+    task = DenoiserTask(config(), crops())
     whole = make_batch(crops(), task, range(8, 12), 4)
     halves = [make_batch(crops(), task, part, 4) for part in (range(8, 10), range(10, 12))]
     for name in ("x0_bchw", "condition_bchw", "t_b", "noise_bchw"):
@@ -125,7 +123,7 @@ def test_the_shares_of_two_workers_are_the_batch_of_one() -> None:
 
 
 def test_a_network_that_knows_the_answer_has_no_loss() -> None:
-    batch = make_batch(crops(), DenoiserTask(config()), range(4), 4)
+    batch = make_batch(crops(), DenoiserTask(config(), crops()), range(4), 4)
     alpha, sigma = alpha_sigma(batch.t_b, 2.0)
     v = alpha * batch.noise_bchw - sigma * batch.x0_bchw
 
@@ -137,23 +135,20 @@ def test_a_network_that_knows_the_answer_has_no_loss() -> None:
 
 
 def test_labels_are_dropped_at_the_configured_share() -> None:
-    given = make_batch(crops(), DenoiserTask(config(label_dropout=0)), range(16), 16).condition_bchw
+    given = make_batch(
+        crops(), DenoiserTask(config(label_dropout=0), crops()), range(16), 16
+    ).condition_bchw
     assert (given[:, -1] == 1).all()
-    dropped = make_batch(crops(), DenoiserTask(config(label_dropout=1)), range(4), 4).condition_bchw
+    dropped = make_batch(
+        crops(), DenoiserTask(config(label_dropout=1), crops()), range(4), 4
+    ).condition_bchw
     assert (dropped == 0).all()
     mixed = (
-        make_batch(crops(), DenoiserTask(config(label_dropout=0.5)), range(64), 64)
+        make_batch(crops(), DenoiserTask(config(label_dropout=0.5), crops()), range(64), 64)
         .condition_bchw[:, -1]
         .mean((1, 2))
     )
     assert 16 < int((mixed == 0).sum()) < 48
-
-
-def test_the_upscalers_targets_have_unit_deviation_per_factor() -> None:
-    residuals = measure_residuals(crops(), 32)
-    assert 0 < residuals[2] < residuals[4] < 1
-    batch = make_batch(crops(), UpscalerTask(config(), residuals), range(32), 32)
-    assert 0.5 < float(batch.x0_bchw.std()) < 2
 
 
 def trained(steps: int, state: TrainState, task: DenoiserTask, data: CropSet) -> list[float]:
@@ -161,7 +156,7 @@ def trained(steps: int, state: TrainState, task: DenoiserTask, data: CropSet) ->
     while state.step < steps:
         batch = make_batch(data, task, range(state.step * 4, state.step * 4 + 4), 4)
         loss = v_loss(state.net, batch, 2.0)
-        state.update(loss)
+        state.update([loss])
         losses.append(float(loss.detach()))
     return losses
 
@@ -183,7 +178,7 @@ def fresh() -> TrainState:
 
 
 def test_a_training_continued_from_a_checkpoint_takes_the_same_steps(tmp_path: Path) -> None:
-    task, data = DenoiserTask(config()), crops()
+    task, data = DenoiserTask(config(), crops()), crops()
     undisturbed = fresh()
     expected = trained(8, undisturbed, task, data)
     first = fresh()

@@ -1,6 +1,6 @@
-"""What the native models learn: one batch of crops to one loss.
+"""What a denoiser learns: one batch of crops to one loss.
 
-Both predict v by mean squared error. The times of a batch are stratified, (i + u) / b: every batch
+It predicts v by mean squared error. The times of a batch are stratified, (i + u) / b: every batch
 sees all noise levels, and the loss varies less from batch to batch (Kingma et al. 2021, app. I.1).
 """
 
@@ -15,12 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.diffusion.label_map import label_map
-from pipeline.diffusion.resample import FACTORS, shrunk_and_enlarged
+from pipeline.diffusion.native import DenoiserConfig, NativeNet, build
+from pipeline.diffusion.network import NetConfig, PatchUNet
 from pipeline.diffusion.schedule import alpha_sigma
 from pipeline.diffusion.tone import Tone
-from pipeline.training.config import TrainConfig
+from pipeline.training.config import DenoiserTraining, TrainConfig
 from pipeline.training.crops import CropSet
+from pipeline.training.gallery import Grid, denoiser_grid
 from schemas.sample import Sample
+
+Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,41 @@ class Batch:
         )
 
 
-@dataclass(frozen=True)
 class DenoiserTask:
     """Crops, and their label maps; some of them without labels."""
 
-    config: TrainConfig
+    def __init__(self, config: TrainConfig, crops: CropSet) -> None:
+        assert isinstance(config, DenoiserTraining)
+        self.config = config
+        self.model_config = DenoiserConfig(
+            net=NetConfig.model_validate(config.net.model_dump()),
+            shift=config.shift,
+            curve=config.curve,
+            classes=config.data.classes or (),
+            seg_classes=config.data.seg_classes or (),
+        )
+
+    def build(self) -> PatchUNet:
+        """The network, freshly initialised from torch's global generator."""
+        return build(self.model_config)
+
+    def loss(
+        self,
+        net: nn.Module,
+        crops: CropSet,
+        numbers: Sequence[int],
+        total: int,
+        device: torch.device,
+    ) -> Tensor:
+        """The loss of v over these crops, a share of a batch of `total`."""
+        batch = make_batch(crops, self, numbers, total).to(device)
+        return v_loss(net, batch, self.config.shift)
+
+    def picture(self, weights: Weights, samples: Sequence[Sample], device: str) -> Grid:
+        """What the model with these weights makes of some samples."""
+        net = self.build()
+        net.load_state_dict(weights)
+        return denoiser_grid(NativeNet(self.model_config, net, "in training", device), samples)
 
     def pair(
         self, crop: Sample, tone: Tone, rng: np.random.Generator
@@ -56,29 +90,7 @@ class DenoiserTask:
         return tone.encode(crop.image_hwc), condition
 
 
-@dataclass(frozen=True)
-class UpscalerTask:
-    """Residuals between crops and what is left of them after shrinking; the enlarged small image as
-    condition.
-    """
-
-    config: TrainConfig
-    residual_deviation: dict[int, float]
-
-    def pair(
-        self, crop: Sample, tone: Tone, rng: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(target, condition) of one crop."""
-        factor = FACTORS[int(rng.integers(len(FACTORS)))]
-        low = tone.encode(shrunk_and_enlarged(crop.image_hwc, factor))
-        residual = (tone.encode(crop.image_hwc) - low) / np.float32(self.residual_deviation[factor])
-        return residual, low.transpose(2, 0, 1)
-
-
-Task = DenoiserTask | UpscalerTask
-
-
-def make_batch(crops: CropSet, task: Task, numbers: Sequence[int], total: int) -> Batch:
+def make_batch(crops: CropSet, task: DenoiserTask, numbers: Sequence[int], total: int) -> Batch:
     """These crops as a batch, or a worker's share of one; `total`: the size of the whole batch."""
     x0, conditions, times, noise = [], [], [], []
     for k in numbers:
@@ -92,27 +104,10 @@ def make_batch(crops: CropSet, task: Task, numbers: Sequence[int], total: int) -
     return Batch(stacked[0], stacked[1], torch.tensor(times, dtype=torch.float32), stacked[2])
 
 
-def v_loss(net: nn.Module, batch: Batch, shift: float, clean: bool = False) -> Tensor:
-    """Mean squared error of the predicted v = α ε − σ x; `clean`: of the clean image that follows.
-
-    An upscaler takes few steps from pure noise, and there the error of the clean image counts. That
-    of v would be ruled by the lowest noise levels, which it hardly visits.
-    """
+def v_loss(net: nn.Module, batch: Batch, shift: float) -> Tensor:
+    """Mean squared error of the predicted v = α ε − σ x."""
     alpha, sigma = alpha_sigma(batch.t_b, shift)
     noised = alpha * batch.x0_bchw + sigma * batch.noise_bchw
     v = alpha * batch.noise_bchw - sigma * batch.x0_bchw
     error = net(noised, batch.t_b, batch.condition_bchw).float() - v
-    return torch.mean((error * sigma if clean else error) ** 2)
-
-
-def measure_residuals(crops: CropSet, samples: int = 64) -> dict[int, float]:
-    """The standard deviation of the upscaler's target per factor, over the first crops."""
-    found: dict[int, float] = {}
-    for factor in FACTORS:
-        squares = []
-        for k in range(samples):
-            crop, tone, _ = crops.crop(k)
-            low = tone.encode(shrunk_and_enlarged(crop.image_hwc, factor))
-            squares.append(float(np.mean((tone.encode(crop.image_hwc) - low) ** 2)))
-        found[factor] = float(np.sqrt(np.mean(squares)))
-    return found
+    return torch.mean(error**2)

@@ -1,0 +1,88 @@
+"""What an upscaler learns: crops, shrunk by the kernel of `resample`, back to what they were.
+
+Even crops are enlarged two times and odd ones four times, so that any share of a batch holds both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline.diffusion.native import NativeUpscaler, UpscalerConfig
+from pipeline.diffusion.resample import FACTORS, resized, resized_values
+from pipeline.diffusion.upscaler import UpscalerNet, UpscalerNetConfig
+from pipeline.training.config import TrainConfig, UpscalerTraining
+from pipeline.training.crops import CropSet
+from pipeline.training.gallery import Grid, upscaler_grid
+from schemas.sample import Sample
+
+Weights = dict[str, Tensor]
+Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+class UpscalerTask:
+    """The loss of each factor is measured in its target's deviation, where the image's is 1."""
+
+    def __init__(self, config: TrainConfig, crops: CropSet) -> None:
+        assert isinstance(config, UpscalerTraining)
+        self.config = config
+        self.residual_deviation = measure_residuals(crops)
+        net = UpscalerNetConfig.model_validate(config.net.model_dump())
+        self.model_config = UpscalerConfig(net=net)
+
+    def build(self) -> UpscalerNet:
+        """The network, freshly initialised from torch's global generator."""
+        return UpscalerNet(self.model_config.net)
+
+    def picture(self, weights: Weights, samples: Sequence[Sample], device: str) -> Grid:
+        """What the model with these weights makes of some samples."""
+        net = self.build()
+        net.load_state_dict(weights)
+        return upscaler_grid(NativeUpscaler(self.model_config, net, "in training", device), samples)
+
+    def loss(
+        self,
+        net: nn.Module,
+        crops: CropSet,
+        numbers: Sequence[int],
+        total: int,
+        device: torch.device,
+    ) -> Tensor:
+        """Mean squared error over these crops, 1 for a network that gives zeros. `total` is not
+        needed: crops carry no noise level.
+        """
+        loss = torch.zeros((), device=device)
+        for factor in FACTORS:
+            mine = [k for k in numbers if FACTORS[k % len(FACTORS)] == factor]
+            if not mine:
+                continue
+            pairs = [pair(crops, k, factor) for k in mine]
+            small, target = (
+                torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2).to(device)
+                for part in zip(*pairs, strict=True)
+            )
+            error = (net(small, factor) - target) / self.residual_deviation[factor]
+            loss = loss + torch.mean(error**2) * (len(mine) / len(numbers))
+        return loss
+
+
+def pair(crops: CropSet, k: int, factor: int) -> Pair:
+    """(small image, what bicubic misses of the crop), (h, w, 3) in the tone of the whole image."""
+    crop, tone, _ = crops.crop(k)
+    hw = crop.height, crop.width
+    small = tone.encode(resized(crop.image_hwc, (hw[0] // factor, hw[1] // factor)))
+    return small, tone.encode(crop.image_hwc) - resized_values(small, hw)
+
+
+def measure_residuals(crops: CropSet, samples: int = 64) -> dict[int, float]:
+    """The standard deviation of the target per factor, over the first crops."""
+    return {
+        factor: float(
+            np.sqrt(np.mean([np.mean(pair(crops, k, factor)[1] ** 2) for k in range(samples)]))
+        )
+        for factor in FACTORS
+    }
