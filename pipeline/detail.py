@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8 | np.uint16]
 
 READABLE: Final = 0.9
-"""Of the variance. At 0.95 the median of nuclei is 0.20 and little changes; at 0.8 it is 0.57, beyond
+"""Of the variance. At 0.95 the median of nuclei is 0.20 and little changes; at 0.8 it is 0.57, past
 the middle of the range that their recipe got by eye."""
 
 SHIFT: Final = 3.0
