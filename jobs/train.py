@@ -22,7 +22,7 @@ from jobs.train_log import TrainLog, train_log
 from pipeline.config import load_config
 from pipeline.source import expand_shards
 from pipeline.store import Store, split_url
-from pipeline.training.config import DenoiserTraining, TrainConfig, UpscalerTraining
+from pipeline.training.config import CONFIGS, TrainConfig
 from schemas.errors import NoiseloomError, RunError, SourceError
 from schemas.recipe import Source
 
@@ -32,17 +32,13 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 Kind = Literal["denoiser", "upscaler"]
-_CONFIG: dict[Kind, type[TrainConfig]] = {
-    "denoiser": DenoiserTraining,
-    "upscaler": UpscalerTraining,
-}
 
 
 def train(kind: Kind, config_path: str | Path, console: Console) -> None:
     """Trains, or continues, the model that this configuration describes. Raises RunError where a
     worker fails.
     """
-    config = load_config(config_path, _CONFIG[kind])
+    config = load_config(config_path, CONFIGS[kind])
     out = Path(config.out).absolute()
     out.mkdir(parents=True, exist_ok=True)
     console.print(

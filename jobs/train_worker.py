@@ -20,7 +20,7 @@ from ray.util.queue import Queue
 from torch import nn
 
 from pipeline.diffusion.native import save_native
-from pipeline.training.config import TrainConfig
+from pipeline.training.config import CONFIGS, TrainConfig
 from pipeline.training.crops import CropSet
 from pipeline.training.denoising import DenoiserTask
 from pipeline.training.state import TrainState
@@ -57,7 +57,7 @@ def train_worker(settings: dict[str, Any]) -> None:
     """Trains to the last step, continuing from the newest checkpoint; worker 0 writes the model
     folder.
     """
-    config: TrainConfig = TrainConfig.model_validate(settings["config"])
+    config = CONFIGS[settings["kind"]].model_validate(settings["config"])
     queue: Queue = settings["queue"]
     torch.set_num_threads(config.threads)
     context = ray.train.get_context()

@@ -1,23 +1,39 @@
-"""The configuration of `noiseloom train`, one YAML file per model."""
+"""The configuration of `noiseloom train`, one YAML file per model.
+
+    data          scales, balance, flips, crop: what a crop is
+    batch         crops per step, over all workers; accumulate: in so many pieces, one by one
+    precision     auto measures a step of both before the first one, and keeps to the faster
+    patience      early stopping, on the validation loss
+
+`weighting` of a denoiser says how much each noise level counts. Its loss is the squared error of v,
+made by way of the clean image: that error is (SNR + 1) times the clean image's, SNR = (α/σ)².
+`none` counts v alike at all levels, so that fine texture, the business of the lowest levels, counts
+most. `min_snr` (Hang et al. 2023, "Min-SNR", sec. 3.4) multiplies by min(SNR, γ) / (SNR + 1): the
+clean image's error, by min(SNR, γ). The lowest levels then count no more than those of SNR = γ, and
+the highest, where a guess is all there is, hardly at all: for strengths in between, and for large
+shapes rather than grain.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from pipeline.diffusion.tone import Curve
 from schemas.recipe import Source, Spec, Tracking, digest_of
 
-
 Precision = Literal["auto", "fp32", "bf16"]
+
+
+Scale = Annotated[float, Field(ge=0.05, le=1)]
 
 
 class NetSpec(Spec):
     """The network; see `pipeline.diffusion.network.NetConfig`, which it becomes."""
 
-    patch: Literal[2, 4, 8] = 4
-    widths: tuple[int, ...] = (64, 96, 144)
+    patch: Literal[1, 2, 4, 8] = 4
+    widths: tuple[int, ...] = Field((64, 96, 144), min_length=2, max_length=6)
     blocks: int = Field(2, ge=1, le=4)
 
     @property
@@ -45,6 +61,12 @@ class TrainConfig(Spec):
     seed: int = Field(0, ge=0)
     curve: Curve = "linear"
     crop: int = Field(128, ge=16, le=1024)
+    scales: tuple[Scale, ...] = Field(
+        (1.0,), min_length=1, max_length=16, description="of the image that a crop is cut from"
+    )
+    balance: float = Field(
+        0.0, ge=0, le=1, description="of classes: pipeline.training.balance says how"
+    )
     flips: bool = Field(
         True,
         description="mirror and turn crops by quarter turns: only where up and down mean nothing",
@@ -71,14 +93,29 @@ class TrainConfig(Spec):
 
     def digest(self) -> str:
         """16 hex digits over what shapes the weights: not where they go, nor who computes them."""
-        placing = {"out", "licence", "tracking", "workers", "threads", "checkpoint_every"}
+        placing = {"out", "licence", "tracking", "workers", "threads", "gpus", "accumulate"}
+        if self.patience is None:
+            placing |= {"checkpoint_every", "improvement"}
         return digest_of(self.model_dump(mode="json", exclude=placing))
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
-        if self.batch % self.workers:
-            raise ValueError(f"batch {self.batch} does not divide among {self.workers} workers")
+        if self.batch % (self.workers * self.accumulate):
+            raise ValueError(
+                f"batch {self.batch} does not divide among {self.workers} workers"
+                + (f" of {self.accumulate} micro-batches" if self.accumulate > 1 else "")
+            )
+        if self.patience is not None and self.validation is None:
+            raise ValueError("patience: early stopping needs data under `validation`")
+        if self.balance and (self.data.labels is None or not self.data.classes):
+            raise ValueError("balance: needs labels with classes, under `data`")
         return self
+
+
+class LatentSpec(Spec):
+    """Work on the latents of an autoencoder; see `pipeline.diffusion.latent`."""
+
+    vae: str = Field(min_length=1, description="folder of a diffusers AutoencoderKL")
 
 
 class DenoiserTraining(TrainConfig):
@@ -89,12 +126,20 @@ class DenoiserTraining(TrainConfig):
     label_dropout: float = Field(
         0.15, ge=0, le=1, description="share of crops trained without labels"
     )
+    weighting: Literal["none", "min_snr"] = "none"
+    gamma: float = Field(5.0, gt=0, le=1000, description="of min_snr")
+    latent: LatentSpec | None = None
 
     @model_validator(mode="after")
     def _fits_the_net(self) -> DenoiserTraining:
         if self.crop % self.net.multiple:
             raise ValueError(
                 f"crop {self.crop} is not a multiple of {self.net.multiple}, patch · 2^(levels - 1)"
+            )
+        if self.latent is not None and self.net.patch != 1:
+            raise ValueError(
+                f"net.patch is {self.net.patch}; with latent it must be 1: the autoencoder has "
+                "already made the image smaller"
             )
         if self.data.classes is None:
             raise ValueError(
@@ -114,3 +159,10 @@ class UpscalerTraining(TrainConfig):
         if self.crop % 4:
             raise ValueError(f"crop {self.crop} is not a multiple of 4, the largest factor")
         return self
+
+
+CONFIGS: Final[dict[str, type[TrainConfig]]] = {
+    "denoiser": DenoiserTraining,
+    "upscaler": UpscalerTraining,
+}
+"""By the kind of model."""
