@@ -54,6 +54,7 @@ class Tracker:
     console: Console
     client: MlflowClient | None = None
     run_id: str | None = None
+    what: str = "run"
     away: str | None = field(default=None, init=False)
 
     def progress(self, tally: Tally, pace: Pace) -> None:
@@ -64,11 +65,11 @@ class Tracker:
             "failed": tally.failed,
             "images_per_second": pace.rate,
         }
-        self._try(lambda client, run_id: _log_metrics(client, run_id, values, tally.committed))
+        self.send(lambda client, run_id: log_metrics(client, run_id, values, tally.committed))
 
     def summary(self, values: Mapping[str, float]) -> None:
         """Figures of the whole run."""
-        self._try(lambda client, run_id: _log_metrics(client, run_id, values, 0))
+        self.send(lambda client, run_id: log_metrics(client, run_id, values, 0))
 
     def picture(self, png: bytes, name: str) -> None:
         """A picture among the run's artifacts."""
@@ -78,24 +79,26 @@ class Tracker:
 
             client.log_image(run_id, Image.open(io.BytesIO(png)), name)
 
-        self._try(send)
+        self.send(send)
 
     def output(self, url: str, digest: str) -> None:
         """The published index as a dataset."""
-        self._try(lambda client, run_id: _log_dataset(client, run_id, url, digest, "output"))
+        self.send(lambda client, run_id: _log_dataset(client, run_id, url, digest, "output"))
 
     def end(self, status: str) -> None:
         """FINISHED, FAILED or KILLED, as MLflow calls it."""
-        self._try(lambda client, run_id: client.set_terminated(run_id, status))
+        self.send(lambda client, run_id: client.set_terminated(run_id, status))
 
-    def _try(self, send: Callable[[MlflowClient, str], None]) -> None:
+    def send(self, send: Callable[[MlflowClient, str], None]) -> None:
+        """Sends something, unless tracking is off or MLflow has gone away."""
         if self.client is None or self.run_id is None or self.away is not None:
             return
-        with self._away_is_no_error():
+        with self.away_is_no_error():
             send(self.client, self.run_id)
 
     @contextmanager
-    def _away_is_no_error(self) -> Iterator[None]:
+    def away_is_no_error(self) -> Iterator[None]:
+        """MLflow's errors inside the block are said once, and end nothing."""
         from mlflow.exceptions import MlflowException
         from requests.exceptions import RequestException
         from sqlalchemy.exc import SQLAlchemyError
@@ -105,15 +108,15 @@ class Tracker:
         except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
             reason = str(error).strip().splitlines()
             self.away = without_secrets(reason[0] if reason else type(error).__name__)[:200]
-            self.console.print(f"MLflow is away, the run goes on without it: {self.away}")
+            self.console.print(f"MLflow is away, the {self.what} goes on without it: {self.away}")
 
     def begin(self, tracking: Tracking, planned: RunPlan, versions: Mapping[str, str]) -> None:
         """Opens the run that this one resumes, or a new one, and says what it is made of."""
-        with self._away_is_no_error():
+        with self.away_is_no_error():
             from mlflow import MlflowClient
 
             self.client = MlflowClient(tracking_uri=tracking.uri)
-            self.run_id = _open_run(self.client, tracking.experiment, planned.run)
+            self.run_id = open_run(self.client, tracking.experiment, planned.run)
             _describe(self.client, self.run_id, planned, versions)
 
 
@@ -154,7 +157,8 @@ def be_quiet() -> None:
         logging.getLogger(logger).setLevel(logging.ERROR)
 
 
-def _open_run(client: MlflowClient, experiment: str, name: str) -> str:
+def open_run(client: MlflowClient, experiment: str, name: str, title: str | None = None) -> str:
+    """The MLflow run of this name, which is opened again, or a new one."""
     known = client.get_experiment_by_name(experiment)
     experiment_id = known.experiment_id if known else client.create_experiment(experiment)
     query = f"tags.`{RUN_TAG}` = '{name}'"
@@ -163,7 +167,9 @@ def _open_run(client: MlflowClient, experiment: str, name: str) -> str:
         run_id = str(found[0].info.run_id)
         client.update_run(run_id, status="RUNNING")
         return run_id
-    return str(client.create_run(experiment_id, tags={RUN_TAG: name}, run_name=name).info.run_id)
+    return str(
+        client.create_run(experiment_id, tags={RUN_TAG: name}, run_name=title or name).info.run_id
+    )
 
 
 def _describe(
@@ -190,7 +196,8 @@ def _describe(
     _log_dataset(client, run_id, ", ".join(recipe.source.shards), contents, "source")
 
 
-def _log_metrics(client: MlflowClient, run_id: str, values: Mapping[str, float], step: int) -> None:
+def log_metrics(client: MlflowClient, run_id: str, values: Mapping[str, float], step: int) -> None:
+    """Some metrics at one step, in one call."""
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
