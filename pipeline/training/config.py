@@ -16,16 +16,15 @@ shapes rather than grain.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
 from pipeline.diffusion.tone import Curve
 from schemas.recipe import Source, Spec, Tracking, digest_of
 
+Kind = Literal["denoiser", "upscaler"]
 Precision = Literal["auto", "fp32", "bf16"]
-
-
 Scale = Annotated[float, Field(ge=0.05, le=1)]
 
 
