@@ -9,12 +9,13 @@ RECIPES := jobs/recipes/bccd.yaml jobs/recipes/nuclei.yaml
 # Ray's workers and torch's threads would otherwise spin while they wait, on cores that others need.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: run test check lock clean help
+.PHONY: run test check gallery lock clean help
 
 help:
 	@echo 'make run    augment the sample datasets, and say where to look'
 	@echo 'make test   check everything: format, lint, types, tests'
 	@echo 'make check  the same, for those who have installed already'
+	@echo 'make gallery  a contact sheet of every op, for docs/gallery.md'
 	@echo 'make lock   resolve requirements.lock again'
 	@echo 'make clean  remove the environment and what runs have left'
 
@@ -37,6 +38,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
+
+gallery: $(INSTALLED)
+	$(BIN)/python docs/make_gallery.py
 
 lock: $(INSTALLED)
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \

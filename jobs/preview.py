@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
+from PIL.Image import Image
 from rich.console import Console
 
 from pipeline.models import load_models
@@ -32,6 +34,9 @@ from pipeline.weave import RunContext, WovenCopy, weave_chunk
 from schemas.errors import RecipeError
 
 SHARDS: Final = 4
+
+OFFERED: Final = 4
+"""Samples that a sheet of one op may choose from, for each that it shows."""
 
 T = TypeVar("T")
 
@@ -73,14 +78,10 @@ def preview(recipe_path: str | Path, n: int, out: Path | None, console: Console)
     """The sheet of `n` samples, written to `out`, or to `<recipe>-preview.png` right here."""
     path = Path(recipe_path)
     recipe = load_recipe(path)
-    digest = recipe.digest(check_models(recipe))
     with console.status("reading the source"):
         seen, said = _spread(recipe, n)
-    with console.status("loading the models"):
-        device = "cuda" if recipe.resources.gpus > 0 else "cpu"
-        models = load_models(recipe.models, device) if recipe.models else {}
-    once = recipe.model_copy(update={"copies": 1})
-    loom = _Loom(once, models, RunContext("preview", digest, "preview"))
+    loom = _loom(recipe, console)
+    digest = loom.context.recipe_digest
     with console.status(f"weaving {len(seen)} samples"):
         pairs = [*_pairs(loom.weave(seen), seen, recipe), *_alone(loom, seen)]
     note = f"{said}; seed {recipe.seed}, recipe {digest}"
@@ -89,6 +90,37 @@ def preview(recipe_path: str | Path, n: int, out: Path | None, console: Console)
     picture.save(target)
     console.print(f"{said}: {target}", soft_wrap=True)
     return target
+
+
+def op_sheets(recipe_path: str | Path, n: int, console: Console) -> Iterator[tuple[str, Image]]:
+    """(name, sheet) of every op of the recipe, applied alone to `n` samples that it can take."""
+    path = Path(recipe_path)
+    recipe = load_recipe(path)
+    seen, _ = _spread(recipe, OFFERED * n)
+    loom = _loom(recipe, console)
+    for position, op in enumerate(recipe.ops):
+        name, alone = title(op.model_dump()), loom.alone(position)
+        with console.status(f"{name}: weaving {n} samples"):
+            pairs = list(islice(_taken(alone, seen), n))
+        sheet = before_after(pairs, f"{path.stem}: {name}", "", recipe.source.seg_classes or ())
+        yield name.replace(" ", "-"), sheet
+
+
+def _taken(loom: _Loom, seen: Sequence[_Seen]) -> Iterator[Pair]:
+    """One by one, those in which the op found something to do."""
+    for one in seen:
+        woven = loom.weave([one])
+        if woven[0].row.ops:
+            yield from _pairs(woven, [one], loom.recipe)
+
+
+def _loom(recipe: FullRecipe, console: Console) -> _Loom:
+    digest = recipe.digest(check_models(recipe))
+    with console.status("loading the models"):
+        device = "cuda" if recipe.resources.gpus > 0 else "cpu"
+        models = load_models(recipe.models, device) if recipe.models else {}
+    once = recipe.model_copy(update={"copies": 1})
+    return _Loom(once, models, RunContext("preview", digest, "preview"))
 
 
 def _alone(loom: _Loom, seen: Sequence[_Seen]) -> Iterator[Pair]:
