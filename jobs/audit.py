@@ -58,6 +58,11 @@ class PlannedChunk(BaseModel):
 
     id: str
     samples: int
+    copies: tuple[int, ...] | None = None
+
+    def attempts(self, copies: int) -> int:
+        """How many copies were planned; `copies` is the recipe's."""
+        return self.samples * copies if self.copies is None else sum(self.copies)
 
 
 class PlanFile(BaseModel):
@@ -138,7 +143,7 @@ def _told(counts: StatusCounts) -> str:
 def _check_chunks(run: Run, plan: PlanFile, published: frozenset[str]) -> Iterator[Finding]:
     found = Counter(row.chunk for row in run.rows)
     for chunk in plan.chunks:
-        rows, expected = found.pop(chunk.id, None), chunk.samples * plan.recipe.copies
+        rows, expected = found.pop(chunk.id, None), chunk.attempts(plan.recipe.copies)
         if rows is None and chunk.id not in published and run.published:
             yield Finding(f"{run.name}: {chunk.id}", "chunk_missing", "planned, and in no run")
         elif rows not in (None, expected):

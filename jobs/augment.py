@@ -36,13 +36,13 @@ ENOUGH: Final = 20
 
 def dry_run(path: str | Path, console: Console) -> None:
     """Validates everything, prints the plan and the digest; loads no model and writes nothing."""
-    planned = make_plan(path)
+    planned = make_plan(path, console)
     print_plan(planned, committed(planned.store, planned.run), console)
 
 
 def augment(path: str | Path, console: Console) -> None:
     """Runs, or resumes, this recipe."""
-    planned = make_plan(path)
+    planned = make_plan(path, console)
     done = committed(planned.store, planned.run)
     missing = [chunk for chunk in planned.chunks if chunk.id not in done]
     if not missing and not _unfinished(planned):
@@ -65,7 +65,7 @@ def _unfinished(planned: RunPlan) -> bool:
 
 
 def _opening(planned: RunPlan, missing: int) -> str:
-    chunks, copies = len(planned.chunks), planned.samples * planned.recipe.copies
+    chunks, copies = len(planned.chunks), planned.attempts
     found = f", {chunks - missing} of them committed before" if missing < chunks else ""
     return f"{planned.run}: {planned.samples} samples, {copies} copies, {chunks} chunks{found}"
 
@@ -125,10 +125,10 @@ def _tally(planned: RunPlan, missing: Sequence[Chunk]) -> Tally:
     index = _rows(planned)
     counts = counts_of(index)
     mine = len(index["chunk"].unique())
-    samples = sum(len(chunk.samples) for chunk in missing)
+    ahead = sum(chunk.attempts(planned.recipe.copies) for chunk in missing)
     return Tally(
         chunks=mine + len(missing),
-        copies=counts.attempted + samples * planned.recipe.copies,
+        copies=counts.attempted + ahead,
         committed=mine,
         kept=counts.kept,
         rejected=counts.rejected,

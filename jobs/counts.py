@@ -61,7 +61,7 @@ def check_conserved(planned: RunPlan, index: pa.Table) -> None:
     """Every chunk of the run has a row for each of its copies, and nothing else is there."""
     found = Counter(index["chunk"].to_pylist())
     for chunk in planned.chunks:
-        expected = len(chunk.samples) * planned.recipe.copies
+        expected = chunk.attempts(planned.recipe.copies)
         there = found.pop(chunk.id, None)  # None: published by another run
         if there not in (None, expected):
             raise RunError(f"chunk {chunk.id}: {there} rows, expected {expected}")

@@ -1,15 +1,20 @@
 """A run before it starts: the recipe, its models and digest, the chunks of its source, its name.
 
 The name is the recipe file's and a digest over what shapes the output and the source's content: the
-same recipe on the same data is the same run, and starting it again resumes it.
+same recipe on the same data is the same run, and starting it again resumes it. With `budget.rare`
+it is another run than without: other samples get more copies.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from rich.console import Console
+
+from jobs.rare import share_copies
+from pipeline.rarity import Rarity
 from pipeline.recipe import FullRecipe, check_models, load_recipe
 from pipeline.source import Chunk, Shard, plan
 from pipeline.store import Store
@@ -26,12 +31,16 @@ class RunPlan:
     models: dict[str, str]
     digest: str
     chunks: tuple[Chunk, ...]
+    rarity: Rarity | None = None
 
     @property
     def run(self) -> str:
         """The run's name."""
-        contents = [shard.content for shard in self.shards]
-        return f"{self.file.stem}-{digest_of([self.digest, contents])[:8]}"
+        named: list[object] = [self.digest, [shard.content for shard in self.shards]]
+        budget = self.recipe.budget
+        if budget.rare is not None:
+            named.append([budget.rare, budget.most])
+        return f"{self.file.stem}-{digest_of(named)[:8]}"
 
     @property
     def store(self) -> Store:
@@ -49,6 +58,11 @@ class RunPlan:
         return sum(len(chunk.samples) for chunk in self.chunks)
 
     @property
+    def attempts(self) -> int:
+        """Copies of all samples together."""
+        return sum(chunk.attempts(self.recipe.copies) for chunk in self.chunks)
+
+    @property
     def path(self) -> str:
         """Where the sink keeps this plan."""
         return f"runs/{self.run}.plan.json"
@@ -61,16 +75,23 @@ class RunPlan:
             "recipe": self.recipe.model_dump(mode="json", exclude={"tracking"}),
             "models": self.models,
             "source": [asdict(shard) for shard in self.shards],
-            "chunks": [
-                {"id": c.id, "shard": c.shard.url, "ordinal": c.ordinal, "samples": len(c.samples)}
-                for c in self.chunks
-            ],
+            "chunks": [_chunk_json(chunk) for chunk in self.chunks],
         }
+        if self.rarity is not None:
+            record["rare"] = asdict(self.rarity)
         return (json.dumps(record, indent=1, sort_keys=True) + "\n").encode()
 
 
-def make_plan(path: str | Path) -> RunPlan:
-    """Reads and checks the recipe, the models' cards and the headers of every source shard."""
+def _chunk_json(chunk: Chunk) -> dict[str, object]:
+    place: dict[str, object] = {"id": chunk.id, "shard": chunk.shard.url, "ordinal": chunk.ordinal}
+    copies = {} if chunk.copies is None else {"copies": list(chunk.copies)}
+    return place | {"samples": len(chunk.samples)} | copies
+
+
+def make_plan(path: str | Path, console: Console | None = None) -> RunPlan:
+    """Reads and checks the recipe, the models' cards and the headers of every source shard; for
+    `budget.rare` also the labels, unless the sink holds the plan already.
+    """
     recipe = load_recipe(path)
     try:
         Store(recipe.sink)
@@ -81,7 +102,11 @@ def make_plan(path: str | Path) -> RunPlan:
     chunks = plan(recipe.source, recipe.chunk_size, digest)
     if not chunks:
         raise RecipeError(f"{path}: source.shards: there is not one sample in these shards")
-    return RunPlan(Path(path), recipe, models, digest, tuple(chunks))
+    planned = RunPlan(Path(path), recipe, models, digest, tuple(chunks))
+    if recipe.budget.rare is None:
+        return planned
+    shared, rarity = share_copies(chunks, recipe, planned.store, planned.path, console)
+    return replace(planned, chunks=shared, rarity=rarity)
 
 
 def write_plan(planned: RunPlan) -> None:

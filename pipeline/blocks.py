@@ -25,6 +25,7 @@ ENCODED = pa.schema(
         ("content", pa.string()),
         ("shard", pa.string()),
         ("problem", pa.list_(pa.string())),
+        ("copies", pa.int64()),
     ]
 )
 

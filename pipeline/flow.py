@@ -30,7 +30,7 @@ from pipeline.recipe import FullRecipe
 from pipeline.sink import Receipt, commit_chunk
 from pipeline.source import Chunk, read_chunk
 from pipeline.store import Store
-from pipeline.weave import RunContext, weave_chunk
+from pipeline.weave import RunContext, planned_copies, weave_chunk
 from schemas.errors import NoiseloomError, RunError
 from schemas.recipe import PoolSpec, Source
 
@@ -189,7 +189,7 @@ class _Weaver:
             start = time.perf_counter()
             woven = weave_chunk(encoded, spec.recipe, models, context)
             seconds = time.perf_counter() - start
-        attempted = len(encoded) * spec.recipe.copies
+        attempted = planned_copies(encoded, spec.recipe)
         return woven_block([(copy.row, copy.members) for copy in woven], attempted, seconds)
 
 

@@ -56,6 +56,26 @@ def read_labels(
     return Instances(_checked(boxes_n4, *hw), labels, masks_nhw), extra
 
 
+def labelled_size(data: bytes) -> tuple[int, int] | None:
+    """Height and width of the image that a labels file speaks of, by itself or its first mask."""
+    record = _record(data)
+    size: object = [record.get("height"), record.get("width")]
+    if size == [None, None]:
+        masks = record.get("masks")
+        first = masks[0] if isinstance(masks, list) and masks else None
+        size = first.get("size") if isinstance(first, dict) else None
+    match size:
+        case [int(height), int(width)]:
+            return height, width
+    return None
+
+
+def read_names(data: bytes, classes: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """The class of every object, and nothing else of the file checked."""
+    record = _record(data)
+    return _names(record.get("labels", []), classes)
+
+
 def labels_json(sample: Sample) -> bytes:
     """The labels file of a sample: whole numbers without a point, keys in a fixed order."""
     record: dict[str, object] = {"width": sample.width, "height": sample.height}

@@ -30,6 +30,7 @@ def load_recipe(path: str | Path) -> FullRecipe:
         *_secrets(recipe),
         *_unknown_models(recipe),
         *_unknown_classes(recipe),
+        *_uncounted_classes(recipe),
         *_impossible_pool(recipe),
     ]
     if problems:
@@ -98,6 +99,13 @@ def _unknown_classes(recipe: FullRecipe) -> Iterator[Problem]:
 
 
 def _impossible_pool(recipe: FullRecipe) -> Iterator[Problem]:
+def _uncounted_classes(recipe: FullRecipe) -> Iterator[Problem]:
+    """Rare classes are counted in the labels files."""
+    if recipe.budget.rare is not None and recipe.source.labels is None:
+        says = "counts the classes in the labels files, and source.labels is null"
+        yield Problem(("budget", "rare"), says)
+
+
     least, most = recipe.resources.pool
     if least > most:
         yield Problem(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from pipeline.patterns import expand
@@ -51,17 +51,27 @@ class SampleRef:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive samples of one shard: the unit of work. `id` covers content and recipe."""
+    """Consecutive samples of one shard: the unit of work. `id` covers content and recipe.
+
+    `copies`: how many of each sample, where they differ; otherwise the recipe says it.
+    """
 
     shard: Shard
     ordinal: int
     samples: tuple[SampleRef, ...]
     id: str
+    copies: tuple[int, ...] | None = None
+
+    def attempts(self, copies: int) -> int:
+        """How many copies are made of it; `copies` is the recipe's."""
+        return len(self.samples) * copies if self.copies is None else sum(self.copies)
 
 
 @dataclass(frozen=True)
 class EncodedSample:
-    """One sample as bytes. `problem` is (slug, detail) of what the shard already shows wrong."""
+    """One sample as bytes. `problem` is (slug, detail) of what the shard already shows wrong;
+    `copies` how many are made of it, where not the recipe says that.
+    """
 
     key: str
     image: bytes
@@ -71,6 +81,7 @@ class EncodedSample:
     content: str
     shard: str
     problem: tuple[str, str] | None = None
+    copies: int | None = None
 
 
 def expand_shards(patterns: Sequence[str]) -> list[str]:
@@ -146,7 +157,32 @@ def read_chunk(chunk: Chunk, source: Source) -> list[EncodedSample]:
         _check_unchanged(store, name, shard)
     except OSError as error:
         raise SourceError(f"{shard.url}: cannot be read: {error}") from error
-    return [_encoded(pick, data, shard.url) for pick in picks]
+    encoded = [_encoded(pick, data, shard.url) for pick in picks]
+    if chunk.copies is None:
+        return encoded
+    return [replace(item, copies=n) for item, n in zip(encoded, chunk.copies, strict=True)]
+
+
+def read_label_files(chunk: Chunk, source: Source) -> list[bytes | None]:
+    """The labels files of a chunk's samples, None where there is none to read; nothing else."""
+    folder, name = split_url(chunk.shard.url)
+    store = Store(folder)
+    members = [_pick(sample, source).labels_member for sample in chunk.samples]
+    try:
+        data = read_members(store, name, [member for member in members if member is not None])
+        _check_unchanged(store, name, chunk.shard)
+    except OSError as error:
+        raise SourceError(f"{chunk.shard.url}: cannot be read: {error}") from error
+    return [None if member is None else data[member] for member in members]
+
+
+def with_copies(chunk: Chunk, copies: tuple[int, ...], usual: int) -> Chunk:
+    """The chunk with so many copies of each sample. It is another chunk where they are not all as
+    usual: what is committed under the old id is not this.
+    """
+    if all(n == usual for n in copies):
+        return chunk
+    return replace(chunk, copies=copies, id=digest_of([chunk.id, list(copies)]))
 
 
 def _chunks(
@@ -196,6 +232,11 @@ class _Pick:
     labels: str | None
     segmentation: str | None
     problem: tuple[str, str] | None
+
+    @property
+    def labels_member(self) -> Member | None:
+        """Where the labels file lies."""
+        return None if self.labels is None else self.members.get(self.labels)
 
 
 def _pick(sample: SampleRef, source: Source) -> _Pick:

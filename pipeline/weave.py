@@ -83,8 +83,7 @@ def weave_chunk(
         under_way = [
             _begin(item, source, copy)
             for item, source in zip(encoded, sources, strict=True)
-            for copy in range(recipe.copies)
-            if only is None or (item.key, copy) in only
+            for copy in _copies(item, recipe, only)
         ]
         for position, op in enumerate(recipe.ops):
             step = _Step(op, f"{op.kind}#{position}", recipe.seed, models, peers)
@@ -92,6 +91,22 @@ def weave_chunk(
         verdicts = _judge(under_way, recipe, models)
         finish = partial(_finish, recipe=recipe, context=context)
         return list(threads.map(finish, under_way, verdicts))
+
+
+def planned_copies(encoded: Sequence[EncodedSample], recipe: FullRecipe) -> int:
+    """How many copies of a chunk's samples are attempted."""
+    return sum(len(_copies(item, recipe, None)) for item in encoded)
+
+
+def _copies(
+    item: EncodedSample, recipe: FullRecipe, only: Collection[tuple[str, int]] | None
+) -> Sequence[int]:
+    """The numbers of the copies of one sample. What is named is made, whatever was planned: a
+    replay knows its row and not the plan of the chunk.
+    """
+    if only is not None:
+        return sorted({copy for key, copy in only if key == item.key})
+    return range(recipe.copies if item.copies is None else item.copies)
 
 
 def _decode(encoded: EncodedSample, layout: Source) -> Outcome:

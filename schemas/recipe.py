@@ -72,7 +72,13 @@ class Tracking(Spec):
 
 
 class Budget(Spec):
-    """The share of attempted samples that may fail before the run stops."""
+    """What a run may spend: the share of attempted samples that may fail before it stops, and how
+    many more copies samples with rare classes get.
+
+    `rare: t` is repeat-factor sampling (LVIS, Gupta et al. 2019, app. B): a class that a share f of
+    the images holds has the factor max(1, √(t/f)), an image the largest of its classes', and its
+    copies are multiplied with that, `most` at most.
+    """
 
     failed: float = Field(0.01, ge=0, le=1)
 
@@ -107,3 +113,5 @@ def digest_of(value: Any) -> str:
     """16 hex digits of BLAKE2b over canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    rare: float | None = Field(None, gt=0, le=1, description="classes in fewer images than this")
+    most: float = Field(4, ge=1, le=100, description="rare: the largest factor")

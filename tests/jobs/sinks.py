@@ -11,7 +11,7 @@ from jobs.record import write_record
 from pipeline.models import load_models
 from pipeline.sink import commit_chunk, publish, read_index
 from pipeline.source import read_chunk
-from pipeline.weave import RunContext, weave_chunk
+from pipeline.weave import RunContext, planned_copies, weave_chunk
 from tests.pipeline.shards import sample_files, tar_of
 
 CLASSIC = "- {kind: classic, transforms: [{HorizontalFlip: {p: 0.5}}, {GaussNoise: {p: 1.0}}]}"
@@ -46,7 +46,7 @@ def weave(planned: RunPlan) -> None:
             planned.run,
             chunk.id,
             [(copy.row, copy.members) for copy in woven],
-            len(encoded) * planned.recipe.copies,
+            planned_copies(encoded, planned.recipe),
         )
 
 
