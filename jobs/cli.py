@@ -14,6 +14,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
+from jobs.import_cli import app as import_app
 from schemas.errors import NoiseloomError
 
 INTERRUPTED: Final = 130
@@ -26,6 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(import_app)
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="a recipe, as YAML")]
 Sink = Annotated[str, typer.Argument(metavar="SINK", help="the sink of a run: a folder or a URL")]
