@@ -31,7 +31,7 @@ from pipeline.store import Store
 from pipeline.tar import TarError, walk
 from schemas.errors import SampleError
 from schemas.index import IndexRow, Member
-from schemas.members import IMAGE_SUFFIXES
+from schemas.members import image_among
 from schemas.recipe import Source
 
 NOTES: Final = frozenset({"unreferenced_shard", "run_unfinished"})
@@ -193,7 +193,7 @@ def encoded_from(row: IndexRow, data: bytes, layout: Source) -> EncodedSample:
         member.name.removeprefix(f"{row.key}."): data[member.offset :][: member.size]
         for member in row.members
     }
-    image = next((suffix for suffix in IMAGE_SUFFIXES if suffix in files), "")
+    image = image_among(files, (layout.labels, layout.segmentation)) or ""
     return EncodedSample(
         key=row.key or "",
         image=files.get(image, b""),

@@ -18,7 +18,7 @@ from pipeline.sheet import Pair, before_after, readable
 from pipeline.source import EncodedSample, read_chunk
 from pipeline.store import Store
 from schemas.index import IndexRow, table_to_rows
-from schemas.members import IMAGE_SUFFIXES, split_name
+from schemas.members import image_among, split_name
 from schemas.recipe import Source
 
 SHOWN: Final = 12
@@ -93,10 +93,10 @@ def written(store: Store, row: IndexRow, source: Source) -> EncodedSample:
         split_name(member.name)[1]: store.read(shard, member.offset, member.size)
         for member in row.members
     }
-    suffix = next(suffix for suffix in files if suffix in IMAGE_SUFFIXES)
+    suffix = image_among(files, (source.labels, source.segmentation)) or ""
     return EncodedSample(
         key=row.key or "",
-        image=files[suffix],
+        image=files.get(suffix, b""),
         image_suffix=suffix,
         labels=files.get(source.labels or ""),
         segmentation=files.get(source.segmentation or ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 from rich import box
@@ -11,9 +12,11 @@ from rich.table import Table
 from jobs.counts import Counts
 from jobs.live import Pace
 from jobs.plan import RunPlan
+from jobs.rare import rare_table
 from jobs.record import record_path
 from jobs.sheet import sheet_path
 from jobs.tracking import look_command, without_secrets
+from pipeline.recipe import FullRecipe
 from pipeline.sink import published_path
 
 
@@ -34,11 +37,29 @@ def print_plan(planned: RunPlan, done: AbstractSet[str], console: Console) -> No
         )
     for gate in recipe.gates:
         table.add_row("gate", gate.kind)
-    table.add_row("copies", f"{recipe.copies} each, {planned.samples * recipe.copies} in all")
+    more = "" if planned.rarity is None else ", more with rare classes"
+    table.add_row("copies", f"{recipe.copies} each{more}, {planned.attempts} in all")
     there = sum(chunk.id in done for chunk in planned.chunks)
     table.add_row("chunks", f"{len(planned.chunks)}, {there} of them committed")
     table.add_row("sink", recipe.sink)
+    for name, text in _output_rows(recipe):
+        table.add_row(name, text)
     console.print(table)
+    if planned.rarity is not None:
+        console.print(rare_table(planned.rarity))
+
+
+def _output_rows(recipe: FullRecipe) -> Iterator[tuple[str, str]]:
+    """How images are written, and what a lossy format takes from whom."""
+    settings = [f"{name} {value}" for name, value in recipe.output.settings().items()]
+    yield "output", ", ".join([recipe.output.format, *settings])
+    exact = [f"{op.kind}#{i}" for i, op in enumerate(recipe.ops) if op.keeps_pixels]
+    if recipe.output.lossy and exact:
+        yield (
+            "[yellow]warning[/yellow]",
+            f"{recipe.output.format} changes every pixel a little, also those that "
+            f"{', '.join(exact)} keep bit-identical; png does not",
+        )
 
 
 def print_summary(planned: RunPlan, counts: Counts, pace: Pace, console: Console) -> None:

@@ -1,8 +1,9 @@
 """How far two images of one size are apart: PSNR and SSIM, in plain numpy.
 
 `ssim` is that of Wang et al. 2004 (doi:10.1109/TIP.2003.819861): Gaussian window of 11 pixels and
-sigma 1.5, K1 = 0.01, K2 = 0.03, only windows that lie inside the image, the mean over the three
-channels. Both refuse images of two sizes.
+sigma 1.5, K1 = 0.01, K2 = 0.03, only windows that lie inside the image, the mean over the
+channels. Both are relative to the range of the type, 255 or 65535 of deep gray, and refuse images
+of two sizes or types.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.sample import ByteArray
+from schemas.sample import ImageArray
 
 IDENTICAL_DB: Final = 100.0
 """Stands for the infinite PSNR of identical images: JSON and MLflow can carry it."""
@@ -32,16 +33,17 @@ def _window() -> list[float]:
 _WINDOW: Final = _window()
 
 
-def psnr(a_hwc: ByteArray, b_hwc: ByteArray) -> float:
+def psnr(a_hwc: ImageArray, b_hwc: ImageArray) -> float:
     """Peak signal-to-noise ratio in dB, at most `IDENTICAL_DB`."""
     _same_size(a_hwc, b_hwc)
-    error = np.square(a_hwc.astype(np.int32) - b_hwc.astype(np.int32)).mean(dtype=np.float64)
+    wide = np.int32 if a_hwc.dtype == np.uint8 else np.int64  # squares of 16 bits need 33
+    error = np.square(a_hwc.astype(wide) - b_hwc.astype(wide)).mean(dtype=np.float64)
     if error == 0:
         return IDENTICAL_DB
-    return min(IDENTICAL_DB, float(10 * np.log10(255.0**2 / error)))
+    return min(IDENTICAL_DB, float(10 * np.log10(float(np.iinfo(a_hwc.dtype).max) ** 2 / error)))
 
 
-def ssim(a_hwc: ByteArray, b_hwc: ByteArray) -> float:
+def ssim(a_hwc: ImageArray, b_hwc: ImageArray) -> float:
     """Structural similarity, 1 for identical images. Sides below 11 pixels are reflected."""
     _same_size(a_hwc, b_hwc)
     a, b = _planes(a_hwc), _planes(b_hwc)
@@ -54,15 +56,19 @@ def ssim(a_hwc: ByteArray, b_hwc: ByteArray) -> float:
     return float((above / below).mean(dtype=np.float64))
 
 
-def _same_size(a_hwc: ByteArray, b_hwc: ByteArray) -> None:
-    if a_hwc.shape != b_hwc.shape:
-        raise ValueError(f"cannot compare an image of {a_hwc.shape} with one of {b_hwc.shape}")
+def _same_size(a_hwc: ImageArray, b_hwc: ImageArray) -> None:
+    if (a_hwc.shape, a_hwc.dtype) != (b_hwc.shape, b_hwc.dtype):
+        a, b = (f"{image.shape} {image.dtype}" for image in (a_hwc, b_hwc))
+        raise ValueError(f"cannot compare an image of {a} with one of {b}")
 
 
-def _planes(image_hwc: ByteArray) -> Planes:
+def _planes(image_hwc: ImageArray) -> Planes:
     short = [max(0, _SIDE - side) for side in image_hwc.shape[:2]]
     padding = [(s // 2, s - s // 2) for s in short]
-    return np.pad(image_hwc.astype(np.float32), [*padding, (0, 0)], mode="symmetric")
+    planes = image_hwc.astype(np.float32)
+    if image_hwc.dtype != np.uint8:
+        planes *= np.float32(255 / np.iinfo(image_hwc.dtype).max)
+    return np.pad(planes, [*padding, (0, 0)], mode="symmetric")
 
 
 def _blur(planes_hwc: Planes) -> Planes:

@@ -57,14 +57,26 @@ class Op(Spec):
     needs: ClassVar[str | None] = None
     """The job that its `model` must be able to do, or None for an op without a model."""
 
+    deep: ClassVar[bool] = False
+    """Whether it carries gray images of 16 bits, (h, w, 1) uint16. For one that does not, such a
+    sample fails by name, `deep_image`, before anything is drawn."""
+
     needs_peers: ClassVar[bool] = False
     """Whether it looks at other samples of the chunk. A replay reads the whole chunk for it; an op
     that does not say so may find its sample alone."""
+
+    new_picture: ClassVar[bool] = False
+    """Whether nothing of the picture remains: how like its source it is says nothing then."""
 
     @property
     @abstractmethod
     def labels(self) -> LabelContract:
         """What it does to boxes, masks and class-id map, with the fields that it has."""
+
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether it promises that some pixels come out bit-identical: a lossy output breaks it."""
+        return getattr(self, "protect", "none") != "none" or bool(getattr(self, "classes", None))
 
     @property
     def model_name(self) -> str | None:

@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from schemas.sample import IGNORE_ID, BoolArray, ByteArray, FloatArray, Sample
+from pipeline.depth import shown
+from schemas.sample import IGNORE_ID, BoolArray, FloatArray, ImageArray, Sample
 
 Colour = tuple[int, int, int]
 Colours = Mapping[str, Colour]
@@ -77,9 +78,9 @@ def draw(sample: Sample, look: Look, scale: float = 1.0) -> Image.Image:
     return picture
 
 
-def scaled(image_hwc: ByteArray, scale: float) -> Image.Image:
+def scaled(image_hwc: ImageArray, scale: float) -> Image.Image:
     """The image at this scale; from twice its size on its pixels stay visible."""
-    picture = Image.fromarray(image_hwc)
+    picture = Image.fromarray(shown(image_hwc))
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     if size == picture.size:
         return picture

@@ -32,6 +32,7 @@ def load_recipe(path: str | Path) -> FullRecipe:
         *_unknown_classes(recipe),
         *_uncounted_classes(recipe),
         *_impossible_pool(recipe),
+        *_taken_suffix(recipe),
     ]
     if problems:
         raise RecipeError(report(document.name, problems, document.lines))
@@ -98,7 +99,6 @@ def _unknown_classes(recipe: FullRecipe) -> Iterator[Problem]:
                 yield Problem(("ops", i, "classes", j), f"there is no class {shown(name)}", hints)
 
 
-def _impossible_pool(recipe: FullRecipe) -> Iterator[Problem]:
 def _uncounted_classes(recipe: FullRecipe) -> Iterator[Problem]:
     """Rare classes are counted in the labels files."""
     if recipe.budget.rare is not None and recipe.source.labels is None:
@@ -106,12 +106,22 @@ def _uncounted_classes(recipe: FullRecipe) -> Iterator[Problem]:
         yield Problem(("budget", "rare"), says)
 
 
+def _impossible_pool(recipe: FullRecipe) -> Iterator[Problem]:
     least, most = recipe.resources.pool
     if least > most:
         yield Problem(
             ("resources", "pool"),
             f"is [{least}, {most}]; the first is the least, the second the most",
         )
+
+
+def _taken_suffix(recipe: FullRecipe) -> Iterator[Problem]:
+    """An image must not be written over its labels."""
+    suffix, source = recipe.output.suffix, recipe.source
+    for name in ("labels", "segmentation"):
+        if getattr(source, name) == suffix:
+            says = f"images would be written as .{suffix}, which source.{name} names"
+            yield Problem(("output", "format"), says, ("take another format",))
 
 
 def needs_peers(recipe: FullRecipe) -> bool:

@@ -1,7 +1,8 @@
 """Before and after: a contact sheet of woven copies beside what they were made from.
 
 A row is one copy: source and copy as they are, then both with their labels. Where both are dark,
-the whole row is shown brighter, and its header says so.
+the whole row is shown brighter, and its header says so. Gray of 16 bits is shown from the black to
+the white of the source, on the whole row.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pipeline.codec import decode
+from pipeline.depth import levels_of, shown
 from pipeline.overlay import Look, draw, look_for
 from pipeline.pictures import TILE_HEIGHT, Frame, Tile, contact_sheet, tile_scale
 from pipeline.source import EncodedSample
@@ -45,10 +47,24 @@ def before_after(
     pairs: Sequence[Pair], title: str, note: str = "", id_names: Sequence[str] = ()
 ) -> Image.Image:
     """The sheet. `id_names` are the names of the class ids."""
+    pairs = [_shown(pair) for pair in pairs]
     samples = [sample for pair in pairs for sample in (pair.source, pair.woven) if sample]
     look = look_for(samples, id_names)
     frame = Frame(title, note, COLUMNS, [_header(pair) for pair in pairs], look.colours)
     return contact_sheet([_tiles(pair, look) for pair in pairs], frame)
+
+
+def _shown(pair: Pair) -> Pair:
+    """Both with images for the eye, and the same levels for both."""
+    first = pair.source or pair.woven
+    if first is None:
+        return pair
+    levels = levels_of(first.image_hwc)
+    source, woven = (
+        sample and replace(sample, image_hwc=shown(sample.image_hwc, levels))
+        for sample in (pair.source, pair.woven)
+    )
+    return replace(pair, source=source, woven=woven)
 
 
 def readable(encoded: EncodedSample, source: Source) -> Sample | None:
@@ -123,7 +139,7 @@ def _brighter(sample: Sample | None, gain: float) -> Sample | None:
 
 
 def _plain(sample: Sample | None, reason: str) -> ByteArray:
-    return _empty(reason) if sample is None else sample.image_hwc
+    return _empty(reason) if sample is None else sample.rgb_hwc
 
 
 def _labelled(sample: Sample | None, look: Look) -> ByteArray:

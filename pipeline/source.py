@@ -241,10 +241,9 @@ class _Pick:
 
 def _pick(sample: SampleRef, source: Source) -> _Pick:
     by_suffix = {_suffix(member): member for member in sample.members}
-    images = [suffix for suffix in source.image if suffix in by_suffix]
-    labels, segmentation = (
-        suffix if suffix in by_suffix else None for suffix in (source.labels, source.segmentation)
-    )
+    others = source.labels, source.segmentation
+    images = [suffix for suffix in source.image if suffix in by_suffix and suffix not in others]
+    labels, segmentation = (suffix if suffix in by_suffix else None for suffix in others)
     wanted = [*images[:1], *(suffix for suffix in (labels, segmentation) if suffix is not None)]
     members = {suffix: by_suffix[suffix] for suffix in wanted}
     large = next((m for m in members.values() if m.size > MAX_MEMBER), None)

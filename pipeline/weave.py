@@ -166,6 +166,8 @@ def _draw(step: _Step, sample: Sample, copy: _Copy) -> Draw | SampleError | None
     rng = rng_for(step.seed, copy.encoded.key, copy.copy, step.name)
     if rng.random() >= step.op.p:
         return None
+    if sample.deep and not step.op.deep:
+        return _named(SampleError("deep_image", "takes 8-bit images only"), step.name)
     try:
         drawn = step.op.draw(sample, rng, step.peers)
     except SampleError as error:
@@ -251,16 +253,22 @@ def _finish(copy: _Copy, judged: _Judged, recipe: FullRecipe, context: RunContex
         recipe=context.recipe_digest,
     )
     if isinstance(copy.now, SampleError):
-        return WovenCopy(
-            replace(row, reason=copy.now.slug, detail=copy.now.detail or None), {}, None
-        )
+        return _failed(row, copy.now)
     psnr, ssim = _likeness(copy)
     row = replace(_described(row, copy.now), psnr=psnr, ssim=ssim)
     if judged.reason is not None:
         row = replace(row, status="rejected", reason=judged.reason, detail=judged.gate)
         return WovenCopy(row, {}, copy.now)
+    try:
+        members = encode(copy.now, recipe.source, recipe.output)
+    except SampleError as error:
+        return _failed(row, error)
     row = replace(row, status="kept", key=copy_key(copy.encoded.key, copy.copy))
-    return WovenCopy(row, encode(copy.now, recipe.source), copy.now)
+    return WovenCopy(row, members, copy.now)
+
+
+def _failed(row: IndexRow, error: SampleError) -> WovenCopy:
+    return WovenCopy(replace(row, reason=error.slug, detail=error.detail or None), {}, None)
 
 
 def _described(row: IndexRow, sample: Sample) -> IndexRow:

@@ -1,6 +1,9 @@
 """Tar member names and sample fields: which file of a WebDataset sample is what.
 
 A member is `<key>.<suffix>`; as in WebDataset, the key ends at the first dot after the last slash.
+Images are JPEG, PNG, WebP or TIFF; what a file is, its first bytes say, not its suffix. Ours are
+`jpg`, `png` or `webp`, as the recipe's `output` says.
+
 The labels file is JSON: `{"width", "height", "boxes": [[x0, y0, x1, y1], ...], "labels": [...]}`
 and, where the dataset has instance masks, `"masks": [{"size": [h, w], "counts": [...]}, ...]` in
 COCO's uncompressed RLE. Other keys are carried along as they are.
@@ -8,9 +11,10 @@ COCO's uncompressed RLE. Other keys are carried along as they are.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
-IMAGE_SUFFIXES: Final = ("jpg", "jpeg", "png")
+IMAGE_SUFFIXES: Final = ("jpg", "jpeg", "png", "webp", "tif", "tiff")
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -23,3 +27,9 @@ def split_name(name: str) -> tuple[str, str]:
 def copy_key(key: str, copy: int) -> str:
     """The key of copy number `copy` of a source sample."""
     return f"{key}-{copy:03d}"
+
+
+def image_among(suffixes: Iterable[str], others: Iterable[str | None]) -> str | None:
+    """The first of these suffixes that is an image's, and not that of another member."""
+    taken = set(others)
+    return next((s for s in suffixes if s in IMAGE_SUFFIXES and s not in taken), None)

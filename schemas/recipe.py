@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from schemas.index import SCHEMA_VERSION
 from schemas.members import IMAGE_SUFFIXES
@@ -48,6 +48,59 @@ class Source(Spec):
     seg_classes: tuple[str, ...] | None = None
 
 
+def _no_sixties(value: object) -> object:
+    """YAML 1.1 takes 4:2:0 without quotes for a number to the base of 60."""
+    words = {14644: "4:4:4", 14522: "4:2:2", 14520: "4:2:0"}
+    return words.get(value, value) if isinstance(value, int) else value
+
+
+Subsampling = Annotated[Literal["4:4:4", "4:2:2", "4:2:0"], BeforeValidator(_no_sixties)]
+
+
+class Output(Spec):
+    """How images are written: `png`, without loss, unless the recipe says otherwise.
+
+    `quality` (90) is of jpeg and of lossy webp, `subsampling` of the colours (4:4:4, none) of jpeg,
+    `lossless` of webp. Class-id maps are PNG always.
+    """
+
+    format: Literal["png", "jpeg", "webp"] = "png"
+    quality: Annotated[int, Field(ge=1, le=100)] | None = None
+    subsampling: Subsampling | None = None
+    lossless: bool | None = None
+
+    @model_validator(mode="after")
+    def _settings_of_this_format(self) -> Output:
+        legal = _SETTINGS[self.format]
+        for name, value in self:
+            if name != "format" and value is not None and name not in legal:
+                takes = f"takes {' and '.join(legal)}" if legal else "is lossless and takes none"
+                raise ValueError(f"{name} is not a setting of {self.format}, which {takes}")
+        if self.lossless and self.quality is not None:
+            raise ValueError("give quality, or lossless: true, not both")
+        return self
+
+    @property
+    def suffix(self) -> str:
+        """Of the image's member."""
+        return "jpg" if self.format == "jpeg" else self.format
+
+    @property
+    def lossy(self) -> bool:
+        """Whether pixels change when they are written."""
+        return self.format == "jpeg" or (self.format == "webp" and not self.lossless)
+
+    def settings(self) -> dict[str, object]:
+        """What the format is told, with the defaults."""
+        given = {"quality": self.quality or 90, "subsampling": self.subsampling or "4:4:4"}
+        if self.format == "webp" and self.lossless:
+            return {"lossless": True}
+        return {name: given[name] for name in _SETTINGS[self.format] if name in given}
+
+
+_SETTINGS = {"png": (), "jpeg": ("quality", "subsampling"), "webp": ("quality", "lossless")}
+
+
 class NativeModel(Spec):
     """One of our own networks: a folder with `config.json` and `model.safetensors`."""
 
@@ -81,6 +134,8 @@ class Budget(Spec):
     """
 
     failed: float = Field(0.01, ge=0, le=1)
+    rare: float | None = Field(None, gt=0, le=1, description="classes in fewer images than this")
+    most: float = Field(4, ge=1, le=100, description="rare: the largest factor")
 
 
 class Recipe(Spec, Generic[OpT, GateT]):
@@ -96,6 +151,7 @@ class Recipe(Spec, Generic[OpT, GateT]):
     ops: tuple[OpT, ...] = Field(min_length=1)
     gates: tuple[GateT, ...] = ()
     models: dict[str, NativeModel] = Field(default_factory=dict)
+    output: Output = Field(default_factory=Output)
     resources: PoolSpec = Field(default_factory=PoolSpec)
     tracking: Tracking = Field(default_factory=Tracking)
     budget: Budget = Field(default_factory=Budget)
@@ -113,5 +169,3 @@ def digest_of(value: Any) -> str:
     """16 hex digits of BLAKE2b over canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-    rare: float | None = Field(None, gt=0, le=1, description="classes in fewer images than this")
-    most: float = Field(4, ge=1, le=100, description="rare: the largest factor")

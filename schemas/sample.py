@@ -1,5 +1,9 @@
 """One image with its labels, as every op and gate sees it.
 
+An image is one of two things: RGB of 8 bits, (h, w, 3) uint8, which every op takes; or deep gray of
+16 bits, (h, w, 1) uint16, `sample.deep`, which only ops that say so take (`Op.deep`). Deep gray is
+never made 8 bits in silence: an op that cannot carry it fails the sample by name, `deep_image`.
+
 Boxes are xyxy, absolute pixels, half-open: a box that covers the whole image is (0, 0, width,
 height). Values, not mutation: use `dataclasses.replace`. Shapes are checked at construction and
 trusted after.
@@ -8,13 +12,21 @@ trusted after.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.errors import SampleError
+
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 ByteArray = NDArray[np.uint8]
+DeepArray = NDArray[np.uint16]
+ImageArray = NDArray[np.uint8 | np.uint16]
+"""RGB of 8 bits or deep gray of 16."""
+
+_KINDS: Final = (((3,), "uint8"), ((1,), "uint16"))
 
 IGNORE_ID = 255
 """The class id of pixels that nobody labelled, in every class-id map."""
@@ -66,21 +78,17 @@ class Sample:
     """
 
     key: str
-    image_hwc: ByteArray
+    image_hwc: ImageArray
     instances: Instances | None
     class_map_hw: ByteArray | None
     lineage: Lineage = field(default_factory=lambda: Lineage("", "", ""))
     extra: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        if (
-            self.image_hwc.ndim != 3
-            or self.image_hwc.shape[2] != 3
-            or self.image_hwc.dtype != np.uint8
-        ):
+        if (self.image_hwc.shape[2:], self.image_hwc.dtype.name) not in _KINDS:
             raise ValueError(
                 f"image_hwc is {self.image_hwc.shape} {self.image_hwc.dtype}, "
-                "expected (h, w, 3) uint8"
+                "expected (h, w, 3) uint8 or (h, w, 1) uint16"
             )
         hw = self.image_hwc.shape[:2]
         if self.class_map_hw is not None and self.class_map_hw.shape != hw:
@@ -98,6 +106,18 @@ class Sample:
     def width(self) -> int:
         """Columns of the image."""
         return int(self.image_hwc.shape[1])
+
+    @property
+    def deep(self) -> bool:
+        """Whether the image is gray of 16 bits."""
+        return bool(self.image_hwc.dtype == np.uint16)
+
+    @property
+    def rgb_hwc(self) -> ByteArray:
+        """The image for code that takes 8 bits only; SampleError `deep_image` where it is deep."""
+        if self.deep:
+            raise SampleError("deep_image", "takes 8-bit images only")
+        return cast(ByteArray, self.image_hwc)
 
     @property
     def objects(self) -> Instances:

@@ -15,16 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, max_pool2d
 
 from pipeline.diffusion.buckets import Shape, batches, pad
 from pipeline.diffusion.label_map import LabelMap
+from pipeline.diffusion.latent import unit_tone
 from pipeline.diffusion.native import DenoiserConfig, NativeNet
 from pipeline.diffusion.sampler import denoise, noised
 from pipeline.diffusion.tiling import tiled
 from pipeline.diffusion.tone import FloatImage, Tone
 from pipeline.seeds import gaussian
 from schemas.errors import SampleError
-from schemas.sample import BoolArray, ByteArray
+from schemas.sample import BoolArray, ImageArray
 
 CPU_BATCH_PIXELS = 2**16
 """Of one batch on a CPU: one image of 256x256. Measured per image there: 62 ms alone, 58 ms by two,
@@ -40,9 +42,9 @@ class Repaint:
     `start_hwc` is what is noised inside the mask: at strengths below 1 its coarse colours last.
     """
 
-    image_hwc: ByteArray
+    image_hwc: ImageArray
     mask_hw: BoolArray
-    start_hwc: ByteArray
+    start_hwc: ImageArray
     label_map_chw: LabelMap
     strength: float
     noise: int
@@ -50,16 +52,16 @@ class Repaint:
 
 def repaint(
     model: NativeNet, tasks: Sequence[Repaint], steps: int, guidance: float
-) -> list[ByteArray | SampleError]:
+) -> list[ImageArray | SampleError]:
     """One image per task, or `not_finite` where the model returned no numbers.
 
     `guidance` 1 follows the labels as learnt, more exaggerates them at twice the cost (Ho &
     Salimans 2022), 0 ignores them.
     """
     config = model.config
-    results: dict[int, ByteArray | SampleError] = {}
+    results: dict[int, ImageArray | SampleError] = {}
     shapes = [task.image_hwc.shape[:2] for task in tasks]
-    for shape, positions in batches(shapes, config.net.multiple, _batch_pixels(model)):
+    for shape, positions in batches(shapes, config.multiple, _batch_pixels(model)):
         made = _repaint_batch(model, config, [tasks[i] for i in positions], shape, steps, guidance)
         results.update(zip(positions, made, strict=True))
     return [results[i] for i in range(len(tasks))]
@@ -72,9 +74,9 @@ def _repaint_batch(
     shape: Shape,
     steps: int,
     guidance: float,
-) -> list[ByteArray | SampleError]:
+) -> list[ImageArray | SampleError]:
     device = model.device
-    tones = [Tone.of(task.image_hwc, config.curve) for task in tasks]
+    tones = [_tone(model, task) for task in tasks]
     pairs = list(zip(tones, tasks, strict=True))
     known = _stack([pad(tone.encode(task.image_hwc), shape) for tone, task in pairs], device)
     start = _stack([pad(tone.encode(task.start_hwc), shape) for tone, task in pairs], device)
@@ -82,7 +84,12 @@ def _repaint_batch(
     free = _stack(
         [pad(task.mask_hw[:, :, None].astype(np.float32), shape) for task in tasks], device
     )
-    noise = _stack([gaussian(task.noise, (*shape, 3)) for task in tasks], device)
+    if model.latents is not None:
+        cell = model.latents.factor
+        known = start = model.latents.encode(torch.where(free > 0, start, known), config.latent)
+        labels, free = avg_pool2d(labels, cell), max_pool2d(free, cell)
+    grid = (*known.shape[2:], config.image_channels)
+    noise = _stack([gaussian(task.noise, grid) for task in tasks], device)
     strengths = torch.tensor([task.strength for task in tasks], dtype=torch.float64)
 
     def constrain(x: Tensor, t_b: Tensor) -> Tensor:
@@ -92,8 +99,16 @@ def _repaint_batch(
         return guided(model, x, t_b, labels, guidance)
 
     first = noised(start, noise, strengths.to(device, torch.float32), config.shift)
-    made = _unstack(denoise(first, strengths, steps, config.shift, predict, constrain))
-    return [_finish(task, tone, values) for (tone, task), values in zip(pairs, made, strict=True)]
+    made = denoise(first, strengths, steps, config.shift, predict, constrain)
+    if model.latents is not None:
+        made = model.latents.decode(made, config.latent)
+    images = zip(pairs, _unstack(made), strict=True)
+    return [_finish(task, tone, values) for (tone, task), values in images]
+
+
+def _tone(model: NativeNet, task: Repaint) -> Tone:
+    tone = Tone.of(task.image_hwc, model.config.curve)
+    return tone if model.latents is None else unit_tone(tone)
 
 
 def guided(model: NativeNet, x: Tensor, t_b: Tensor, labels: Tensor, guidance: float) -> Tensor:
@@ -109,7 +124,7 @@ def guided(model: NativeNet, x: Tensor, t_b: Tensor, labels: Tensor, guidance: f
     return free + guidance * (conditional - free)
 
 
-def _finish(task: Repaint, tone: Tone, values_hwc: FloatImage) -> ByteArray | SampleError:
+def _finish(task: Repaint, tone: Tone, values_hwc: FloatImage) -> ImageArray | SampleError:
     height, width = task.image_hwc.shape[:2]
     if not np.isfinite(values_hwc).all():
         return SampleError("not_finite", "the model returned NaN or infinity")

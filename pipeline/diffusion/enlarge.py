@@ -16,7 +16,7 @@ from pipeline.diffusion.native import NativeUpscaler
 from pipeline.diffusion.resample import resized_values
 from pipeline.diffusion.tone import FloatImage, Tone
 from schemas.errors import SampleError
-from schemas.sample import ByteArray
+from schemas.sample import ImageArray
 
 CPU_BATCH_PIXELS = 2**16
 """Of one batch of small images on a CPU: one of 256x256."""
@@ -25,12 +25,12 @@ GPU_BATCH_PIXELS = 2**21
 
 
 def upscale(
-    model: NativeUpscaler, images: Sequence[ByteArray], factor: int
-) -> list[ByteArray | SampleError]:
+    model: NativeUpscaler, images: Sequence[ImageArray], factor: int
+) -> list[ImageArray | SampleError]:
     """Each image `factor` times as wide and high, or `not_finite` where the model returned no
     numbers.
     """
-    results: dict[int, ByteArray | SampleError] = {}
+    results: dict[int, ImageArray | SampleError] = {}
     shapes = [image.shape[:2] for image in images]
     pixels = GPU_BATCH_PIXELS if model.device.type == "cuda" else CPU_BATCH_PIXELS
     for shape, positions in batches(shapes, 1, pixels):
@@ -40,8 +40,8 @@ def upscale(
 
 
 def _upscale_batch(
-    model: NativeUpscaler, images: Sequence[ByteArray], factor: int, shape: Shape
-) -> list[ByteArray | SampleError]:
+    model: NativeUpscaler, images: Sequence[ImageArray], factor: int, shape: Shape
+) -> list[ImageArray | SampleError]:
     tones = [Tone.of(image, "linear") for image in images]
     smalls = [tone.encode(image) for tone, image in zip(tones, images, strict=True)]
     stacked = torch.from_numpy(np.stack([pad(small, shape) for small in smalls]))
@@ -54,7 +54,7 @@ def _upscale_batch(
 
 def _finish(
     tone: Tone, small: FloatImage, residual: FloatImage, factor: int
-) -> ByteArray | SampleError:
+) -> ImageArray | SampleError:
     height, width = small.shape[0] * factor, small.shape[1] * factor
     values = resized_values(small, (height, width)) + residual[:height, :width]
     if not np.isfinite(values).all():

@@ -11,7 +11,7 @@ from pipeline.diffusion.engine import Repaint, repaint
 from pipeline.diffusion.label_map import label_map
 from pipeline.diffusion.native import DenoiserConfig, NativeNet
 from schemas.errors import SampleError
-from schemas.sample import BoolArray, ByteArray, Sample
+from schemas.sample import BoolArray, ImageArray, Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +27,10 @@ class PaintJob:
 
 def repaint_samples(
     model: NativeNet, jobs: Sequence[PaintJob], steps: int, guidance: float
-) -> list[ByteArray | SampleError]:
+) -> list[ImageArray | SampleError]:
     """One image or one SampleError per job, in order."""
     assert isinstance(model.config, DenoiserConfig)
-    results: dict[int, ByteArray | SampleError] = {}
+    results: dict[int, ImageArray | SampleError] = {}
     tasks: dict[int, Repaint] = {}
     for i, job in enumerate(jobs):
         if job.strength == 0 or not job.free_hw.any():

@@ -13,18 +13,21 @@ import numpy as np
 from PIL import Image
 
 from pipeline.diffusion.tone import FloatImage
-from schemas.sample import ByteArray
+from schemas.sample import ImageArray
 
 FACTORS: Final = (2, 4)
 
 
-def enlarged(image_hwc: ByteArray, factor: int) -> ByteArray:
+def enlarged(image_hwc: ImageArray, factor: int) -> ImageArray:
     """Bicubic, factor times as wide and high."""
     return resized(image_hwc, (image_hwc.shape[0] * factor, image_hwc.shape[1] * factor))
 
 
-def resized(image_hwc: ByteArray, hw: tuple[int, int]) -> ByteArray:
-    """Bicubic, to this size."""
+def resized(image_hwc: ImageArray, hw: tuple[int, int]) -> ImageArray:
+    """Bicubic, to this size; deep gray by way of floats, which Pillow does not round to 8 bits."""
+    if image_hwc.dtype == np.uint16:
+        values = resized_values(image_hwc.astype(np.float32), hw)
+        return np.asarray(np.rint(np.clip(values, 0, 65535)), np.uint16)
     return np.asarray(Image.fromarray(image_hwc).resize((hw[1], hw[0]), Image.Resampling.BICUBIC))
 
 

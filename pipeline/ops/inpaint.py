@@ -31,7 +31,7 @@ from pipeline.regions import (
     others_region,
 )
 from pipeline.seeds import noise_seed
-from schemas.sample import BoolArray, ByteArray, Sample
+from schemas.sample import BoolArray, ImageArray, Sample
 
 if TYPE_CHECKING:
     from pipeline.diffusion.native import NativeNet
@@ -65,6 +65,7 @@ class Inpaint(Op):
     _one_of_the_two = field_validator("classes")(free_classes)
 
     needs: ClassVar[str | None] = "denoise"
+    deep: ClassVar[bool] = True
 
     @field_validator("protect")
     @classmethod
@@ -85,6 +86,11 @@ class Inpaint(Op):
     def labels(self) -> LabelContract:
         """Only `remove` takes instances away."""
         return "edited" if self.region == "remove" else "kept"
+
+    @property
+    def keeps_pixels(self) -> bool:
+        """All that is outside its mask."""
+        return True
 
     def draw(self, sample: Sample, rng: Generator, peers: Peers) -> Draw | None:
         """Strength, noise, and which objects or holes; None where the image has no object that is
@@ -156,10 +162,10 @@ class Inpaint(Op):
         return replace(sample, instances=sample.objects.take(keep), class_map_hw=ids)
 
 
-def _filled(image_hwc: ByteArray, mask: BoolArray) -> ByteArray:
+def _filled(image_hwc: ImageArray, mask: BoolArray) -> ImageArray:
     """The mask filled smoothly from its border (Telea 2004): coarse colours for the diffusion."""
     filled = cv2.inpaint(image_hwc, mask.astype(np.uint8), 3, cv2.INPAINT_TELEA)
-    return np.asarray(filled, np.uint8)
+    return np.asarray(filled, image_hwc.dtype).reshape(image_hwc.shape)
 
 
 def _uncovered(sample: Sample, most: float) -> list[int]:

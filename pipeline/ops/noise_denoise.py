@@ -51,6 +51,7 @@ class NoiseDenoise(Op):
     _one_of_the_two = field_validator("classes")(free_classes)
 
     needs: ClassVar[str | None] = "denoise"
+    deep: ClassVar[bool] = True
 
     @property
     def labels(self) -> LabelContract:

@@ -14,7 +14,7 @@ from numpy.random import Generator
 
 from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
 from schemas.errors import SampleError
-from schemas.sample import ByteArray, Instances, Sample
+from schemas.sample import ImageArray, Instances, Sample
 
 if TYPE_CHECKING:
     from pipeline.diffusion.native import NativeUpscaler
@@ -32,6 +32,7 @@ class SuperResolve(Op):
     then: Literal["keep", "restore"] = "keep"
 
     needs: ClassVar[str | None] = "upscale"
+    deep: ClassVar[bool] = True
 
     @property
     def labels(self) -> LabelContract:
@@ -61,7 +62,7 @@ class SuperResolve(Op):
             for sample, image in zip(samples, made, strict=True)
         ]
 
-    def _finish(self, sample: Sample, image_hwc: ByteArray) -> Sample:
+    def _finish(self, sample: Sample, image_hwc: ImageArray) -> Sample:
         if self.then == "keep":
             return scaled(sample, image_hwc, self.scale)
         from pipeline.diffusion.resample import resized
@@ -69,7 +70,7 @@ class SuperResolve(Op):
         return replace(sample, image_hwc=resized(image_hwc, (sample.height, sample.width)))
 
 
-def scaled(sample: Sample, image_hwc: ByteArray, factor: int) -> Sample:
+def scaled(sample: Sample, image_hwc: ImageArray, factor: int) -> Sample:
     """An image `factor` times as large as the sample's, with its labels enlarged exactly."""
     instances, ids = sample.instances, sample.class_map_hw
     if instances is not None:

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from pipeline.depth import shown
 from pipeline.diffusion.engine import Repaint, repaint
 from pipeline.diffusion.enlarge import upscale
 from pipeline.diffusion.label_map import LabelMap, label_map
 from pipeline.diffusion.native import NativeNet, NativeUpscaler
 from pipeline.diffusion.resample import enlarged, resized
 from schemas.errors import SampleError
-from schemas.sample import ByteArray, Sample
+from schemas.sample import ByteArray, ImageArray, Sample
 
 Grid = Image.Image
 _COLOURS = np.array(
@@ -29,7 +30,7 @@ def denoiser_grid(model: NativeNet, samples: Sequence[Sample]) -> Grid:
     """
     config = model.config
     maps = [label_map(sample, config.classes, config.seg_classes) for sample in samples]
-    columns: list[list[ByteArray]] = [
+    columns: list[list[ImageArray]] = [
         [s.image_hwc for s in samples],
         [_painted(m, len(config.classes)) for m in maps],
     ]
@@ -49,7 +50,7 @@ def denoiser_grid(model: NativeNet, samples: Sequence[Sample]) -> Grid:
 
 def upscaler_grid(model: NativeUpscaler, samples: Sequence[Sample]) -> Grid:
     """Columns: nearest, bicubic, the model, the original; rows alternate between x2 and x4."""
-    columns: list[list[ByteArray]] = [[], [], [], []]
+    columns: list[list[ImageArray]] = [[], [], [], []]
     for i, sample in enumerate(samples):
         factor = (2, 4)[i % 2]
         height, width = (side // factor * factor for side in sample.image_hwc.shape[:2])
@@ -75,15 +76,15 @@ def _painted(map_chw: LabelMap, classes: int) -> ByteArray:
     return painted
 
 
-def _black_if_bad(made: ByteArray | SampleError, sample: Sample) -> ByteArray:
+def _black_if_bad(made: ImageArray | SampleError, sample: Sample) -> ImageArray:
     return np.zeros_like(sample.image_hwc) if isinstance(made, SampleError) else made
 
 
-def _paste(columns: Sequence[Sequence[ByteArray]], gap: int = 4) -> Grid:
+def _paste(columns: Sequence[Sequence[ImageArray]], gap: int = 4) -> Grid:
     height = max(picture.shape[0] for picture in columns[0]) + gap
     width = max(picture.shape[1] for picture in columns[0]) + gap
     sheet = Image.new("RGB", (width * len(columns) - gap, height * len(columns[0]) - gap), "white")
     for x, column in enumerate(columns):
         for y, picture in enumerate(column):
-            sheet.paste(Image.fromarray(picture), (x * width, y * height))
+            sheet.paste(Image.fromarray(shown(picture)), (x * width, y * height))
     return sheet

@@ -1,0 +1,67 @@
+"""EXIF orientation: how a stored image is turned to be upright, and its labels with it.
+
+A camera stores what its sensor sees, and a number from 1 to 8 that says how to look at it. Every
+one of them is at most a transposition, then a mirror of the columns, then one of the rows:
+
+    1 as it is    2 mirrored         3 turned by 180    4 upside down
+    5 transposed  6 turned right     7 transversed      8 turned left
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.sample import FloatArray, Instances
+
+T = TypeVar("T", bound=np.generic)
+
+# orientation: (transpose, mirror columns, mirror rows), in this order
+_STEPS: Final = {
+    1: (False, False, False),
+    2: (False, True, False),
+    3: (False, True, True),
+    4: (False, False, True),
+    5: (True, False, False),
+    6: (True, True, False),
+    7: (True, True, True),
+    8: (True, False, True),
+}
+
+
+def stored_size(hw: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Height and width as stored of an image that is upright at `hw`, and the other way round."""
+    return hw[::-1] if _STEPS[orientation][0] else hw
+
+
+def upright(pixels: NDArray[T], orientation: int) -> NDArray[T]:
+    """Stored pixels, (h, w) or (h, w, c), as one looks at them."""
+    transpose, columns, rows = _STEPS[orientation]
+    pixels = pixels.swapaxes(0, 1) if transpose else pixels
+    pixels = pixels[:, ::-1] if columns else pixels
+    pixels = pixels[::-1] if rows else pixels
+    return np.ascontiguousarray(pixels)
+
+
+def upright_instances(instances: Instances, hw: tuple[int, int], orientation: int) -> Instances:
+    """Boxes and masks of the stored frame in that of the image, which is upright at `hw`."""
+    masks_nhw = instances.masks_nhw
+    if masks_nhw is not None:
+        turned = upright(np.moveaxis(masks_nhw, 0, 2), orientation)
+        masks_nhw = np.ascontiguousarray(np.moveaxis(turned, 2, 0))
+    boxes_n4 = _upright_boxes(instances.boxes_n4, hw, orientation)
+    return Instances(boxes_n4, instances.labels, masks_nhw)
+
+
+def _upright_boxes(boxes_n4: FloatArray, hw: tuple[int, int], orientation: int) -> FloatArray:
+    transpose, columns, rows = _STEPS[orientation]
+    x0, y0, x1, y1 = boxes_n4.T
+    if transpose:
+        x0, y0, x1, y1 = y0, x0, y1, x1
+    if columns:
+        x0, x1 = hw[1] - x1, hw[1] - x0
+    if rows:
+        y0, y1 = hw[0] - y1, hw[0] - y0
+    return np.stack([x0, y0, x1, y1], axis=1)
