@@ -7,7 +7,7 @@ decide what is white. So white is the brightest but one in a thousand, and black
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 import numpy as np
 
@@ -25,10 +25,13 @@ class Levels:
     top: float = 255
 
 
+EIGHT_BIT: Final = Levels()
+
+
 def levels_of(image_hwc: ImageArray) -> Levels:
     """0 and 255 of an image of 8 bits; of deep gray what it holds."""
     if image_hwc.dtype == np.uint8:
-        return Levels()
+        return EIGHT_BIT
     black, top = float(image_hwc.min()), float(image_hwc.max())
     white = float(np.percentile(image_hwc, _WHITE_PERCENT))
     return Levels(black, max(white, black + 1), max(top, black + 1))

@@ -66,6 +66,19 @@ _BOXES_LOST: Final = frozenset(
 )
 """Their boxes are wrong or an error (painted rectangles, 2.0.8): each box travels as a mask."""
 
+_EIGHT_BITS: Final = frozenset(
+    """
+    AutoContrast CLAHE ChannelDropout ChannelShuffle ChromaticAberration Downscale Equalize
+    FancyPCA GaussNoise HEStain HueSaturationValue ISONoise ImageCompression MedianBlur
+    PlanckianJitter Posterize RGBShift RandomFog RandomGamma RandomGravel RandomRain
+    RandomShadow RandomSnow RandomSunFlare RandomToneCurve Solarize Spatter Superpixels ToGray
+    ToSepia
+    """.split()
+)
+"""They fail on gray of 16 bits, return another type, or change colours, of which it has none. All
+others give, to two levels of 65535, what they give for the same image in floats (2.0.8; measured
+again over all of them by a test)."""
+
 _EXACT_NEAREST: Final = 6
 """cv2.INTER_NEAREST_EXACT; cv2.INTER_NEAREST shifts masks by up to half a pixel when it resizes."""
 
@@ -84,6 +97,8 @@ class Built:
     """At least one cannot move boxes."""
     mask_value: int
     """What stands for an instance in the masks: a value with which nothing is filled."""
+    eight_bits: tuple[str, ...]
+    """The names of those that cannot carry gray of 16 bits."""
 
     def __call__(self, targets: dict[str, Any]) -> dict[str, Any]:
         """The targets, transformed."""
@@ -143,7 +158,8 @@ def build(transforms: Sequence[Named], min_visibility: float, seed: int) -> Buil
     compose.set_random_state(Generator(Philox(key=seed)), random.Random(seed))
     filled = {getattr(leaf, "fill_mask", None) for leaf in leaves}
     mask_value = next(value for value in range(1, IGNORE_ID) if value not in filled)
-    return Built(compose, moves, as_masks, mask_value)
+    eight_bits = sorted({type(leaf).__name__ for leaf in leaves} & _EIGHT_BITS)
+    return Built(compose, moves, as_masks, mask_value, tuple(eight_bits))
 
 
 @contextmanager

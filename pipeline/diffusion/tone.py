@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.depth import Levels, levels_of
+from pipeline.depth import EIGHT_BIT, Levels, levels_of
 from schemas.sample import ImageArray
 
 Curve = Literal["linear", "sqrt"]
@@ -42,7 +42,7 @@ class Tone:
     deviation: float
     gray: bool = False
     deep: bool = False
-    levels: Levels = Levels()
+    levels: Levels = EIGHT_BIT
 
     @staticmethod
     def of(image_hwc: ImageArray, curve: Curve) -> Tone:

@@ -15,6 +15,9 @@ Promises
   each transform a generator of the same seed, so that two flips always happen together.)
 - A transform that leaves the geometry alone leaves the labels exactly as they are.
 
+- Gray of 16 bits stays what it is: transforms that carry it are exact to its levels. One that does
+  not fails the sample, `deep_image`, even where chance would have left it out.
+
 Refuses, when the recipe is read: unknown names and arguments, and transforms that need what a
 recipe cannot give (other images, Python functions) or that do not return an image of bytes.
 `pipeline/transforms.py` builds and checks them.
@@ -24,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.random import Generator
@@ -53,6 +56,8 @@ class Classic(Op):
         description="share of a box that must stay in the image for its object to stay",
     )
 
+    deep: ClassVar[bool] = True
+
     @field_validator("transforms")
     @classmethod
     def _does_something(cls, transforms: tuple[Named, ...]) -> tuple[Named, ...]:
@@ -77,12 +82,15 @@ class Classic(Op):
 
     def _outcome(self, sample: Sample, draw: Draw) -> Outcome:
         chain = build(self.transforms, self.min_visibility, draw["seed"])
+        if sample.deep and chain.eight_bits:
+            return SampleError("deep_image", f"takes 8 bits: {', '.join(chain.eight_bits)}")
         try:
             result = chain(_targets(sample, chain))
         except refusals() as error:
             return SampleError("transform_failed", _one_line(error))
         image_hwc = result["image"]
-        if image_hwc.dtype != np.uint8 or image_hwc.ndim != 3 or image_hwc.shape[2] != 3:
+        kind = sample.image_hwc.shape[2:], sample.image_hwc.dtype
+        if (image_hwc.shape[2:], image_hwc.dtype) != kind:
             return SampleError("not_an_image", f"{image_hwc.shape} {image_hwc.dtype}")
         if not chain.moves:
             return replace(sample, image_hwc=image_hwc)
