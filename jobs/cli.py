@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 from rich.console import Console
@@ -38,6 +38,7 @@ class ModelKind(StrEnum):
 
     DENOISER = "denoiser"
     UPSCALER = "upscaler"
+    DETECTOR = "detector"
 
 
 @app.command()
@@ -100,11 +101,28 @@ def train(
     config: Annotated[
         Path, typer.Argument(metavar="CONFIG", help="a training configuration, as YAML")
     ],
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="check everything, say how long it takes, start nothing"),
+    ] = False,
 ) -> None:
     """Train a model on your own shards, or go on after a kill."""
-    from jobs.train import train as fit
+    if kind is ModelKind.DETECTOR:
+        if dry_run:
+            raise typer.BadParameter("--dry-run is for denoisers and upscalers")
+        from jobs.detector import train_detector_job
 
-    fit(kind.value, config, _console())
+        train_detector_job(config, _console())
+        return
+    from jobs import train as job
+
+    model: Literal["denoiser", "upscaler"] = (
+        "denoiser" if kind is ModelKind.DENOISER else "upscaler"
+    )
+    if dry_run:
+        job.dry_run(model, config, _console())
+    else:
+        job.train(model, config, _console())
 
 
 def main() -> None:
