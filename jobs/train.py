@@ -1,8 +1,11 @@
 """`noiseloom train denoiser|upscaler CONFIG.yaml`: a native model from shards, through Ray Train.
 
-Start it again after a kill: it continues from its newest checkpoint in `<out>/.training`, with the
-same losses as if it had never been stopped. A changed configuration starts anew. It ends with a
-model folder: weights, configuration, model card, and a picture of what it can do.
+Before the first step it says how long it will take on this machine, from a few steps that are
+measured and thrown away; `--dry-run` says only that, and checks configuration and data, without
+starting Ray. Start it again after a kill: it continues from its newest checkpoint in
+`<out>/.training`, with the same losses as if it had never been stopped. A changed configuration
+starts anew. It ends with a model folder: weights, configuration, model card, and a picture of what
+it can do.
 """
 
 from __future__ import annotations
@@ -11,10 +14,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    track,
+)
 
 from jobs.model_card import write_card
 from jobs.ray_session import ray_session
@@ -22,8 +32,8 @@ from jobs.train_log import TrainLog, train_log
 from pipeline.config import load_config
 from pipeline.source import expand_shards
 from pipeline.store import Store, split_url
-from pipeline.training.config import CONFIGS, TrainConfig
-from schemas.errors import NoiseloomError, RunError, SourceError
+from pipeline.training.config import CONFIGS, DenoiserTraining, Kind, LatentSpec, TrainConfig
+from schemas.errors import NoiseloomError, RecipeError, RunError, SourceError
 from schemas.recipe import Source
 
 if TYPE_CHECKING:
@@ -31,35 +41,85 @@ if TYPE_CHECKING:
     from ray.util.queue import Queue
     from rich.progress import TaskID
 
-Kind = Literal["denoiser", "upscaler"]
+    from jobs.train_worker import EndReport
+    from pipeline.training.crops import CropSet
+
+MAX_SHOWN = 10
+"""Images that cannot be read: more do not fit on a screen."""
 
 
 def train(kind: Kind, config_path: str | Path, console: Console) -> None:
     """Trains, or continues, the model that this configuration describes. Raises RunError where a
     worker fails.
     """
-    config = load_config(config_path, CONFIGS[kind])
-    out = Path(config.out).absolute()
+    config, placed = _read(kind, config_path, console)
+    out = Path(placed.out)
     out.mkdir(parents=True, exist_ok=True)
-    console.print(
-        f"{kind} from {', '.join(config.data.shards)}: "
-        f"{config.steps} steps of {config.batch} crops -> {out}"
-    )
-    placed = _absolute(config)
     with (
         ray_session(num_cpus=config.workers * config.threads + 2),
         train_log(config, kind, config_path, console) as log,
     ):
         history = _fit(kind, placed, log, console)
-    if not history.losses:
+    if history.end is None or (not history.losses and (out / "README.md").exists()):
         console.print(f"nothing to do: {out} is trained to its last step")
         return
+    if history.end.step < config.steps:
+        console.print(
+            f"stopped early at step {history.end.step}: the best validation loss was that of "
+            f"step {history.end.best}, whose weights are kept"
+        )
     if history.picture:
         (out / "samples.png").write_bytes(history.picture)
-    write_card(out, kind, config, history.final_loss(), history.validation)
+    write_card(out, kind, config, history.final_loss(), history.end)
     console.print(
         f"model folder: [bold]{out}[/] (model.safetensors, config.json, README.md, samples.png)"
     )
+
+
+def dry_run(kind: Kind, config_path: str | Path, console: Console) -> None:
+    """Checks configuration and data, every image of it, and says how long the training would take
+    here. Raises SourceError where an image cannot be read.
+    """
+    config, placed = _read(kind, config_path, console)
+    import torch  # after the checks: it takes seconds
+
+    from pipeline.training.pace import measure_pace
+    from pipeline.training.session import Session
+
+    if config.gpus and not torch.cuda.is_available():
+        raise RunError("gpus: this machine has none; the time cannot be measured here")
+    torch.set_num_threads(config.threads)
+    device = torch.device("cuda" if config.gpus else "cpu")
+    share = placed.model_copy(update={"batch": config.batch // config.workers, "workers": 1})
+    session = Session(share, kind, device)
+    for name, crops in (("data", session.crops), ("validation", session.held_out)):
+        if crops is not None:
+            _check_images(name, crops, console)
+    alone = f", on each of {config.workers} workers" if config.workers > 1 else ""
+    console.print(f"{measure_pace(session)}{alone}", highlight=False)
+
+
+def _check_images(name: str, crops: CropSet, console: Console) -> None:
+    wrong = [
+        mistake
+        for mistake in track(crops.mistakes(), name, total=len(crops), console=console)
+        if mistake is not None
+    ]
+    if wrong:
+        shown = "\n  ".join(wrong[:MAX_SHOWN])
+        raise SourceError(f"{name}: {len(wrong)} of {len(crops)} images cannot be read\n  {shown}")
+    console.print(f"{name}: {crops}", highlight=False)
+
+
+def _read(kind: Kind, config_path: str | Path, console: Console) -> tuple[TrainConfig, TrainConfig]:
+    """The configuration as it is, and with absolute paths; what it names is there."""
+    config = load_config(config_path, CONFIGS[kind])
+    placed = _absolute(config)
+    console.print(
+        f"{kind} from {', '.join(config.data.shards)}: "
+        f"{config.steps} steps of {config.batch} crops -> {placed.out}"
+    )
+    return config, placed
 
 
 def _absolute(config: TrainConfig) -> TrainConfig:
@@ -74,6 +134,8 @@ def _absolute(config: TrainConfig) -> TrainConfig:
             _check_there(urls)
             shards = tuple(url if "://" in url else str(Path(url).absolute()) for url in urls)
             paths[name] = source.model_copy(update={"shards": shards})
+    if isinstance(config, DenoiserTraining) and config.latent is not None:
+        paths["latent"] = _checked_latent(config, config.latent)
     return config.model_copy(update=paths)
 
 
@@ -85,13 +147,26 @@ def _check_there(urls: Sequence[str]) -> None:
             raise SourceError(f"{url}: no such shard")
 
 
+def _checked_latent(config: DenoiserTraining, latent: LatentSpec) -> LatentSpec:
+    """The autoencoder is there, and crops fit its grid."""
+    from pipeline.diffusion.latent import check_vae
+
+    multiple = check_vae(Path(latent.vae)) * config.net.multiple
+    if config.crop % multiple:
+        raise RecipeError(
+            f"crop: is {config.crop}; with the autoencoder {latent.vae} it must be a multiple of "
+            f"{multiple}"
+        )
+    return LatentSpec(vae=str(Path(latent.vae).absolute()))
+
+
 @dataclass
 class History:
     """What was reported by this process's share of a training."""
 
     losses: list[float] = field(default_factory=list)
-    validation: dict[int, float] = field(default_factory=dict)
     picture: bytes | None = None
+    end: EndReport | None = None
 
     def final_loss(self) -> float | None:
         """Mean over the last 200 steps that were seen."""
@@ -126,18 +201,22 @@ def _fit(kind: Kind, config: TrainConfig, log: TrainLog, console: Console) -> Hi
 
 
 def _take(report: object, history: History, log: TrainLog, progress: Progress, bar: TaskID) -> None:
-    from jobs.train_worker import CheckpointReport, StepReport
+    from jobs.train_worker import CheckpointReport, EndReport
+    from pipeline.training.pace import PaceReport
+    from pipeline.training.session import StepReport
 
     if isinstance(report, StepReport):
         history.losses.append(report.loss)
         recent = history.losses[-50:]
         progress.update(bar, completed=report.step, loss=f"loss {sum(recent) / len(recent):.4f}")
         log.step(report)
+    elif isinstance(report, PaceReport):
+        progress.console.print(str(report), highlight=False)
     elif isinstance(report, CheckpointReport):
         history.picture = report.picture
-        if report.validation_loss is not None:
-            history.validation[report.step] = report.validation_loss
         log.checkpoint(report)
+    elif isinstance(report, EndReport):
+        history.end, history.picture = report, report.picture or history.picture
 
 
 def _trainer(kind: Kind, config: TrainConfig, queue: Queue) -> TorchTrainer:

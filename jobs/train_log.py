@@ -1,8 +1,13 @@
-"""A training in MLflow: parameters, losses, learning rate, and a picture at every checkpoint."""
+"""A training in MLflow: parameters, losses, learning rate, validation per noise level, and a
+picture at every checkpoint.
+
+Guarded as a run's tracker is: a server that is away, or goes away in the middle, costs a line and
+the rest of the record, never the training. A training that is continued goes on in the same MLflow
+run.
+"""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from jobs.tracking import be_quiet
+from jobs.tracking import Tracker, be_quiet, log_metrics, open_run, without_secrets
 from pipeline.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from jobs.train_worker import CheckpointReport, StepReport
+    from jobs.train_worker import CheckpointReport
+    from pipeline.training.session import StepReport
 
 EVERY = 10
 """Steps between two logged losses (their mean): one call to the tracking server costs more than a
@@ -23,19 +29,17 @@ step.
 
 
 class TrainLog:
-    """Sends to the active MLflow run; does nothing where tracking is off."""
+    """Sends to an MLflow run; does nothing where tracking is off."""
 
-    def __init__(self, active: bool) -> None:
-        self._active = active
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
         self._losses: list[float] = []
 
     def step(self, report: StepReport) -> None:
         """Called at every step."""
         self._losses.append(report.loss)
-        if not self._active or report.step % EVERY:
+        if report.step % EVERY:
             return
-        import mlflow
-
         values = {
             "loss": sum(self._losses) / len(self._losses),
             "learning_rate": report.learning_rate,
@@ -43,44 +47,54 @@ class TrainLog:
             "seconds_per_step": report.seconds,
         }
         self._losses.clear()
-        mlflow.log_metrics(values, step=report.step)
+        self._metrics(values, report.step)
 
     def checkpoint(self, report: CheckpointReport) -> None:
         """Called at every checkpoint."""
-        if not self._active:
-            return
-        import mlflow
-        from PIL import Image
+        found = report.validation
+        if found is not None:
+            levels = {f"val/t{i}": value for i, value in enumerate(found.levels)}
+            self._metrics({"validation_loss": found.loss, **levels}, report.step)
+        self._tracker.picture(report.picture, f"samples/{report.step:06d}.png")
 
-        if report.validation_loss is not None:
-            mlflow.log_metric("validation_loss", report.validation_loss, step=report.step)
-        mlflow.log_image(Image.open(io.BytesIO(report.picture)), f"samples/{report.step:06d}.png")
+    def _metrics(self, values: dict[str, float], step: int) -> None:
+        self._tracker.send(lambda client, run_id: log_metrics(client, run_id, values, step))
 
 
 @contextmanager
 def train_log(
     config: TrainConfig, kind: str, config_path: str | Path, console: Console
 ) -> Iterator[TrainLog]:
-    """A run in MLflow for the block; a server that is away costs a line, not the training."""
-    if config.tracking.uri is None:
-        yield TrainLog(active=False)
-        return
-    be_quiet()
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
+    """The log of a training; its MLflow run ends with the block, however that ends."""
+    tracker = Tracker(console, what="training")
+    if config.tracking.uri is not None:
+        be_quiet()
+        _begin(tracker, config, kind, Path(config_path))
+    status = "FAILED"
     try:
-        mlflow.set_tracking_uri(config.tracking.uri)
-        mlflow.set_experiment(config.tracking.experiment)
-        run = mlflow.start_run(run_name=f"{kind}-{Path(config.out).parent.name}")
-        mlflow.log_params({k: str(v)[:500] for k, v in config.model_dump(mode="json").items()})
-        mlflow.log_artifact(str(config_path))
-    except MlflowException as error:
-        console.print(
-            "[yellow]MLflow is away, the training goes on without it[/]: "
-            f"{str(error).splitlines()[0]}"
-        )
-        yield TrainLog(active=False)
-        return
-    with run:
-        yield TrainLog(active=True)
+        yield TrainLog(tracker)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        tracker.end(status)
+
+
+def _begin(tracker: Tracker, config: TrainConfig, kind: str, config_path: Path) -> None:
+    """Opens the run of this configuration, and says what it is."""
+    name = f"{kind}-{Path(config.out).parent.name}"
+    with tracker.away_is_no_error():
+        from mlflow import MlflowClient
+        from mlflow.entities import Param
+
+        client = MlflowClient(tracking_uri=config.tracking.uri)
+        run_id = open_run(client, config.tracking.experiment, f"{name}-{config.digest()}", name)
+        tracker.client, tracker.run_id = client, run_id
+        known = client.get_run(run_id).data.params
+        values = config.model_dump(mode="json")
+        params = [
+            Param(k, without_secrets(str(v))[:500]) for k, v in values.items() if k not in known
+        ]
+        client.log_batch(run_id, params=params)
+        client.log_text(run_id, without_secrets(config_path.read_text()), config_path.name)

@@ -1,14 +1,13 @@
 """What every Ray Train worker runs: `jobs.train` starts it, on one worker or on many.
 
-Each worker computes its share of every batch; the gradients are averaged between them, so that the
-result is that of one worker on the same batch, but for rounding.
+Each worker computes its share of every batch; the gradients are summed over them, so that the
+result is that of one worker on the same batch, but for rounding. Worker 0 validates, saves and
+reports; what it decides (precision, early stopping) all of them follow.
 """
 
 from __future__ import annotations
 
-import io
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,137 +15,99 @@ from typing import Any
 import ray.train
 import ray.train.torch
 import torch
+import torch.distributed
 from ray.util.queue import Queue
-from torch import nn
 
-from pipeline.diffusion.native import save_native
-from pipeline.training.config import CONFIGS, TrainConfig
-from pipeline.training.crops import CropSet
-from pipeline.training.denoising import DenoiserTask
-from pipeline.training.state import TrainState
-from pipeline.training.upscaling import UpscalerTask
-
-VALIDATION_CROPS = 64
-GALLERY_CROPS = 6
-GALLERY_NUMBER = (
-    10**9
-)  # crops of this number on are never trained on: the picture shows held-out windows
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """One optimiser step."""
-
-    step: int
-    loss: float
-    learning_rate: float
-    gradient_norm: float
-    seconds: float
+from pipeline.training.config import CONFIGS, Precision
+from pipeline.training.pace import measure_pace
+from pipeline.training.session import Session
+from pipeline.training.state import Validation
+from pipeline.training.stopping import Stopping
 
 
 @dataclass(frozen=True)
 class CheckpointReport:
-    """One checkpoint: the validation loss of the averaged weights, and a picture (PNG)."""
+    """One checkpoint: the validation of the averaged weights, and a picture (PNG)."""
 
     step: int
-    validation_loss: float | None
+    validation: Validation | None
     picture: bytes
+
+
+@dataclass(frozen=True)
+class EndReport:
+    """The model folder is written. `best`: the step of the weights in it; `picture`: what they
+    make, where no checkpoint of this start has shown it.
+    """
+
+    step: int
+    best: int
+    precision: Precision
+    validation: dict[int, Validation]
+    picture: bytes | None
 
 
 def train_worker(settings: dict[str, Any]) -> None:
     """Trains to the last step, continuing from the newest checkpoint; worker 0 writes the model
     folder.
     """
-    config = CONFIGS[settings["kind"]].model_validate(settings["config"])
-    queue: Queue = settings["queue"]
+    kind, queue = settings["kind"], settings["queue"]
+    config = CONFIGS[kind].model_validate(settings["config"])
     torch.set_num_threads(config.threads)
     context = ray.train.get_context()
-    session = _Session(config, settings["kind"], context.get_world_rank(), context.get_world_size())
+    rank, world = context.get_world_rank(), context.get_world_size()
+    session = Session(config, kind, ray.train.torch.get_device(), rank, world)
+    state = session.state
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as folder:
-            session.state.load(Path(folder))
-    while session.state.step < config.steps:
+            state.load(Path(folder))
+    first = state.step
+    if not state.over:
+        pace = measure_pace(session)
+        if rank == 0:
+            queue.put(pace)
+    while not state.over:
         report = session.step()
-        if session.rank == 0:
+        if rank == 0:
             queue.put(report)
-        last = session.state.step == config.steps
-        if last or session.state.step % config.checkpoint_every == 0:
+        if state.over or state.step % config.checkpoint_every == 0:
             _checkpoint(session, queue)
-    if session.rank == 0:
-        save_native(Path(config.out), session.task.model_config, session.state.average.state_dict())
+    if rank == 0:
+        session.task.save(Path(config.out), state.result())
+        queue.put(_end(session, shown=state.step > first))
 
 
-def _checkpoint(session: _Session, queue: Queue) -> None:
+def _checkpoint(session: Session, queue: Queue) -> None:
     """Every worker takes part in the report; worker 0 brings the file."""
-    step = session.state.step
+    state = session.state
+    if session.rank == 0:
+        found = session.validate()
+        if found is not None:
+            state.validated(found)
+        picture = session.picture(state.average.state_dict())
+        queue.put(CheckpointReport(state.step, found, picture))
+    if session.world > 1 and state.config.patience is not None:
+        state.stopping = _of_worker_0(state.stopping, session.device)
     if session.rank != 0:
-        ray.train.report({"step": step})
+        ray.train.report({"step": state.step})
         return
-    queue.put(CheckpointReport(step, session.validation_loss(), session.picture()))
     with tempfile.TemporaryDirectory() as folder:
-        session.state.save(Path(folder))
-        ray.train.report({"step": step}, checkpoint=ray.train.Checkpoint.from_directory(folder))
-
-
-_TASKS: dict[str, type[DenoiserTask] | type[UpscalerTask]] = {
-    "denoiser": DenoiserTask,
-    "upscaler": UpscalerTask,
-}
-
-
-class _Session:
-    """One worker's data, network and state."""
-
-    def __init__(self, config: TrainConfig, kind: str, rank: int, world: int) -> None:
-        self.config, self.rank, self.world = config, rank, world
-        self.crops = CropSet(config.data, config.crop, config.flips, config.curve, config.seed)
-        self.held_out = (
-            CropSet(config.validation, config.crop, False, config.curve, config.seed + 1)
-            if config.validation
-            else None
-        )
-        self.device = ray.train.torch.get_device()
-        self.task = _TASKS[kind](config, self.crops)
-        torch.manual_seed(config.seed)
-        net = self.task.build().to(self.device).to(memory_format=torch.channels_last)
-        self.state = TrainState(net, config)
-        self.parallel: nn.Module = ray.train.torch.prepare_model(net) if world > 1 else net
-
-    def step(self) -> StepReport:
-        """A worker's share of the next batch."""
-        started = time.perf_counter()
-        config, step = self.config, self.state.step
-        rate = self.state.learning_rate()
-        share = config.batch // self.world
-        first = step * config.batch + self.rank * share
-        numbers = range(first, first + share)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            loss = self.task.loss(self.parallel, self.crops, numbers, config.batch, self.device)
-        _, norm = self.state.update([loss])
-        return StepReport(
-            self.state.step, float(loss.detach()), rate, norm, time.perf_counter() - started
+        state.save(Path(folder))
+        ray.train.report(
+            {"step": state.step}, checkpoint=ray.train.Checkpoint.from_directory(folder)
         )
 
-    @torch.inference_mode()
-    def validation_loss(self) -> float | None:
-        """Of the averaged weights, over always the same crops, times and noise."""
-        if self.held_out is None:
-            return None
-        losses = []
-        for first in range(0, VALIDATION_CROPS, 16):
-            numbers = range(first, first + 16)
-            loss = self.task.loss(
-                self.state.average, self.held_out, numbers, VALIDATION_CROPS, self.device
-            )
-            losses.append(float(loss))
-        return sum(losses) / len(losses)
 
-    def picture(self) -> bytes:
-        """The gallery of the averaged weights, as PNG."""
-        crops = self.held_out or self.crops
-        samples = [crops.crop(GALLERY_NUMBER + i)[0] for i in range(GALLERY_CROPS)]
-        grid = self.task.picture(self.state.average.state_dict(), samples, str(self.device))
-        buffer = io.BytesIO()
-        grid.save(buffer, "PNG")
-        return buffer.getvalue()
+def _of_worker_0(stopping: Stopping, device: torch.device) -> Stopping:
+    """What worker 0 knows, in all of them: they must end at the same step."""
+    misses = torch.tensor(stopping.misses, device=device)
+    torch.distributed.broadcast(misses, 0)
+    return Stopping(stopping.best_step, stopping.best_loss, int(misses))
+
+
+def _end(session: Session, shown: bool) -> EndReport:
+    state = session.state
+    best = state.stopping.best_step if state.best else state.step
+    picture = None if shown and best == state.step else session.picture(state.result())
+    return EndReport(state.step, best, state.precision, state.validation, picture)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,9 @@ from schemas.recipe import NativeModel
 
 if TYPE_CHECKING:
     from pipeline.op import Model
+
+VAE_WEIGHTS = "diffusion_pytorch_model.safetensors"
+"""Of a latent denoiser's autoencoder, in the folder `vae` of the model."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,21 @@ def describe(spec: NativeModel) -> ModelCard:
         )
     except (ValueError, KeyError, AttributeError, TypeError):
         raise ModelError(f"{config_file}: not the configuration of a native model") from None
-    digest = hashlib.blake2b(
-        config_file.read_bytes() + weights_file.read_bytes(), digest_size=8
-    ).hexdigest()
-    return ModelCard(digest, frozenset({str(does)}), tuple(classes), tuple(seg))
+    files = [config_file, weights_file]
+    if config.get("latent") is not None:
+        files += [folder / "vae" / name for name in ("config.json", VAE_WEIGHTS)]
+    return ModelCard(_digest(files), frozenset({str(does)}), tuple(classes), tuple(seg))
+
+
+def _digest(files: Sequence[Path]) -> str:
+    hashed = hashlib.blake2b(digest_size=8)
+    for path in files:
+        if not path.is_file():
+            raise ModelError(f"{path.absolute()}: no such file; the model folder is not complete")
+        with path.open("rb") as file:  # an autoencoder has 300 MB
+            while part := file.read(2**24):
+                hashed.update(part)
+    return hashed.hexdigest()
 
 
 def load_models(specs: Mapping[str, NativeModel], device: str) -> dict[str, Model]:

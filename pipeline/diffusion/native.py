@@ -1,4 +1,5 @@
-"""Our own models on disk: `config.json`, `model.safetensors` (fp16), and a model card.
+"""Our own models on disk: `config.json`, `model.safetensors` (fp16), and a model card; a latent
+denoiser's autoencoder lies beside them, in `vae`.
 
 A denoiser predicts v for a noised image, given a label map. An upscaler predicts what is missing
 between a small image's bicubic enlargement and the image, in one step.
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pipeline.diffusion.label_map import channels
+from pipeline.diffusion.latent import VAE_FOLDER, Latents, LatentSpace, load_latents
 from pipeline.diffusion.network import NetConfig, PatchUNet
 from pipeline.diffusion.tone import Curve
 from pipeline.diffusion.upscaler import UpscalerNet, UpscalerNetConfig, tiled_residual
@@ -28,7 +30,9 @@ WEIGHTS_FILE = "model.safetensors"
 
 
 class DenoiserConfig(Spec):
-    """What a denoiser is: its network, its schedule, and the classes of its label map in order."""
+    """What a denoiser is: its network, its schedule, and the classes of its label map in order;
+    with `latent`, it works on what the autoencoder in the folder `vae` makes of an image.
+    """
 
     does: Literal["denoise"] = "denoise"
     net: NetConfig
@@ -36,6 +40,17 @@ class DenoiserConfig(Spec):
     curve: Curve
     classes: tuple[str, ...]
     seg_classes: tuple[str, ...]
+    latent: LatentSpace | None = None
+
+    @property
+    def multiple(self) -> int:
+        """Image sides must be multiples of this."""
+        return self.net.multiple * (self.latent.factor if self.latent else 1)
+
+    @property
+    def image_channels(self) -> int:
+        """Of what is noised and denoised."""
+        return self.latent.channels if self.latent else 3
 
     @property
     def condition_channels(self) -> int:
@@ -71,7 +86,7 @@ def read_config(folder: Path) -> DenoiserConfig | UpscalerConfig:
 
 def build(config: DenoiserConfig) -> PatchUNet:
     """The network of this configuration, freshly initialised from torch's global generator."""
-    return PatchUNet(config.net, 3, config.condition_channels, config.shift)
+    return PatchUNet(config.net, config.image_channels, config.condition_channels, config.shift)
 
 
 def save_native(
@@ -91,9 +106,17 @@ def save_native(
 class NativeNet:
     """A loaded denoiser, ready to predict v. `digest` is that of its files."""
 
-    def __init__(self, config: DenoiserConfig, net: PatchUNet, digest: str, device: str) -> None:
+    def __init__(
+        self,
+        config: DenoiserConfig,
+        net: PatchUNet,
+        digest: str,
+        device: str,
+        latents: Latents | None = None,
+    ) -> None:
         self.config = config
         self.digest = digest
+        self.latents = latents
         self.does: frozenset[str] = frozenset({config.does})
         self.device = torch.device(device)
         self._net = (
@@ -102,7 +125,7 @@ class NativeNet:
 
     @torch.inference_mode()
     def predict(self, x_bchw: Tensor, t_b: Tensor, condition_bchw: Tensor) -> Tensor:
-        """v, float32, (b, 3, h, w). bf16 arithmetic on a GPU, float32 on a CPU."""
+        """v, float32, of x's shape. bf16 arithmetic on a GPU, float32 on a CPU."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             v: Tensor = self._net(x_bchw, t_b, condition_bchw)
             return v.float()
@@ -137,7 +160,8 @@ def load_native(spec: NativeModel, digest: str, device: str) -> NativeNet | Nati
         return NativeUpscaler(config, upscaler, digest, device)
     net = build(config)
     _load_weights(folder, net)
-    return NativeNet(config, net, digest, device)
+    latents = load_latents(folder / VAE_FOLDER, torch.device(device)) if config.latent else None
+    return NativeNet(config, net, digest, device, latents)
 
 
 def _load_weights(folder: Path, net: nn.Module) -> None:

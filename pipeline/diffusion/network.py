@@ -1,7 +1,8 @@
 """The native networks: a small, fully convolutional U-Net over patches, from diffusers' blocks.
 
 Space-to-depth turns an image of (3, h, w) into (3·p², h/p, w/p): nothing is lost, and the U-Net
-works on few, rich positions. It has no attention, so any image size that is a multiple of
+works on few, rich positions. A patch of 1 is for latents (`pipeline.diffusion.latent`), which have
+been through that already. It has no attention, so any size that is a multiple of
 `NetConfig.multiple` goes through.
 
 What comes out is v, but what the U-Net makes is the clean image, from which v follows: v ≈ ε at low
@@ -29,7 +30,7 @@ MIN_SIGMA = 0.2
 class NetConfig(Spec):
     """The shape of a U-Net."""
 
-    patch: Literal[2, 4, 8] = 4
+    patch: Literal[1, 2, 4, 8] = 4
     widths: tuple[int, ...] = Field((64, 128, 192), min_length=2, max_length=6)
     blocks: int = Field(2, ge=1, le=4, description="residual blocks per level")
 

@@ -160,7 +160,7 @@ class UpscalerTraining(TrainConfig):
         return self
 
 
-CONFIGS: Final[dict[str, type[TrainConfig]]] = {
+CONFIGS: Final[dict[Kind, type[TrainConfig]]] = {
     "denoiser": DenoiserTraining,
     "upscaler": UpscalerTraining,
 }

@@ -13,7 +13,7 @@ less. With `balance`, see `pipeline.training.balance`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -29,7 +29,7 @@ from pipeline.source import Chunk, plan, read_chunk
 from pipeline.training.balance import Balance, classes_in
 from schemas.errors import SampleError, SourceError
 from schemas.recipe import Source
-from schemas.sample import Instances, Sample
+from schemas.sample import ImageArray, Instances, Sample
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -66,6 +66,19 @@ class CropSet:
     def __len__(self) -> int:
         return len(self._where)
 
+    def __str__(self) -> str:
+        factors = [f"{name} x{factor:.2f}" for name, factor in self._balance.factors.items()]
+        return f"{len(self)} images" + (f", balanced: {', '.join(factors)}" if factors else "")
+
+    def mistakes(self) -> Iterator[str | None]:
+        """Every image decoded: what is wrong with it, or None."""
+        for i in range(len(self)):
+            try:
+                self._decode(i)
+                yield None
+            except SourceError as error:
+                yield str(error)
+
     def crop(self, k: int) -> tuple[Sample, Tone, Generator]:
         """Crop number k, the tone of the image that it is from, and a generator for what is drawn
         next.
@@ -95,18 +108,21 @@ class CropSet:
         if i in self._cache:
             self._cache.move_to_end(i)
             return self._cache[i]
+        sample = self._decode(i)
+        self._cache[i] = (sample, Tone.of(sample.image_hwc, self._curve))
+        if len(self._cache) > CACHED_IMAGES:
+            self._cache.popitem(last=False)
+        return self._cache[i]
+
+    def _decode(self, i: int) -> Sample:
         chunk: Chunk = self._where[i]
         try:
-            sample = decode(read_chunk(chunk, self._source)[0], self._source)
+            return decode(read_chunk(chunk, self._source)[0], self._source)
         except SampleError as error:
             key = chunk.samples[0].key
             raise SourceError(
                 f"{chunk.shard.url}: sample {key!r}: {error}; leave it out, or mend it"
             ) from error
-        self._cache[i] = (sample, Tone.of(sample.image_hwc, self._curve))
-        if len(self._cache) > CACHED_IMAGES:
-            self._cache.popitem(last=False)
-        return self._cache[i]
 
 
 def pad_to(sample: Sample, size: int) -> Sample:
@@ -158,9 +174,7 @@ def cut(sample: Sample, top: int, left: int, size: int, scale: float = 1.0) -> S
     )
 
 
-def _shrunk(
-    image_hwc: NDArray[Scalar], top: int, left: int, size: int, scale: float
-) -> NDArray[Scalar]:
+def _shrunk(image_hwc: ImageArray, top: int, left: int, size: int, scale: float) -> ImageArray:
     """The window at its scale; the filter also sees the pixels around the window, as if the whole
     image were shrunk.
     """
@@ -177,7 +191,8 @@ def _shrunk(
     ]
     largest = np.iinfo(image_hwc.dtype).max
     values = np.rint(np.clip(np.stack([np.asarray(c) for c in channels], axis=2), 0, largest))
-    return values.astype(image_hwc.dtype)
+    shrunk: ImageArray = values.astype(image_hwc.dtype)
+    return shrunk
 
 
 def turned(sample: Sample, quarter_turns: int, mirror: bool) -> Sample:

@@ -96,7 +96,7 @@ class TrainState:
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.net.parameters()]
         flat = torch.cat([*(part.flatten() for part in parts), loss.to(parts[0].device).view(1)])
         torch.distributed.all_reduce(flat)
-        sums = flat[:-1].split([part.numel() for part in parts])
+        sums = torch.split(flat[:-1], [part.numel() for part in parts])
         for p, part, values in zip(self.net.parameters(), parts, sums, strict=True):
             p.grad = part.copy_(values.view_as(part))
         return flat[-1].cpu()

@@ -6,21 +6,23 @@ Even crops are enlarged two times and odd ones four times, so that any share of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.diffusion.native import NativeUpscaler, UpscalerConfig
+from pipeline.diffusion.native import NativeUpscaler, UpscalerConfig, save_native
 from pipeline.diffusion.resample import FACTORS, resized, resized_values
 from pipeline.diffusion.upscaler import UpscalerNet, UpscalerNetConfig
 from pipeline.training.config import TrainConfig, UpscalerTraining
 from pipeline.training.crops import CropSet
 from pipeline.training.gallery import Grid, upscaler_grid
+from pipeline.training.state import Validation, Weights
 from schemas.sample import Sample
 
-Weights = dict[str, Tensor]
+VALIDATION_CROPS, VALIDATION_BATCH = 64, 16
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
@@ -34,9 +36,24 @@ class UpscalerTask:
         net = UpscalerNetConfig.model_validate(config.net.model_dump())
         self.model_config = UpscalerConfig(net=net)
 
+    def to(self, device: torch.device) -> None:
+        """It holds nothing that lies on a device."""
+
+    def validation(self, net: nn.Module, crops: CropSet, device: torch.device) -> Validation:
+        """The loss over the first crops; there are no noise levels."""
+        losses = [
+            self.loss(net, crops, range(i, i + VALIDATION_BATCH), VALIDATION_CROPS, device)
+            for i in range(0, VALIDATION_CROPS, VALIDATION_BATCH)
+        ]
+        return Validation(float(torch.stack(losses).mean()))
+
     def build(self) -> UpscalerNet:
         """The network, freshly initialised from torch's global generator."""
         return UpscalerNet(self.model_config.net)
+
+    def save(self, folder: Path, weights: Weights) -> None:
+        """Writes the model folder."""
+        save_native(folder, self.model_config, weights)
 
     def picture(self, weights: Weights, samples: Sequence[Sample], device: str) -> Grid:
         """What the model with these weights makes of some samples."""

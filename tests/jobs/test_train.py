@@ -32,6 +32,7 @@ crop: 32
 batch: 4
 steps: 30
 warmup: 5
+precision: fp32
 checkpoint_every: 10
 tracking: {{uri: "sqlite:///mlflow.db", experiment: tests}}
 """
