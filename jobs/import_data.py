@@ -7,11 +7,9 @@ into a recipe. `<out>/report.json` holds the same report.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,26 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.importing.card import class_counts, source_block, write_card
-from pipeline.importing.keys import with_keys
-from pipeline.importing.packing import Packed, pack
-from pipeline.importing.records import Dataset, Item
+from pipeline.importing.card import class_counts, source_block
+from pipeline.importing.converting import Imported, convert
+from pipeline.importing.records import Dataset
 from pipeline.importing.report import Counts, Report
-from pipeline.importing.writing import SplitTally, check_free, new_folder, write_shards
-from schemas.errors import RecipeError, SourceError
+from pipeline.importing.writing import check_free
 
 LINE_EVERY_S: Final = 5.0
-_SPLIT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
-
-@dataclass(frozen=True)
-class Imported:
-    """What came of it."""
-
-    out: Path
-    dataset: Dataset
-    tallies: dict[str, SplitTally]
-    report: Report
 
 
 def import_data(
@@ -49,42 +34,10 @@ def import_data(
     check_free(out)
     with console.status("reading the annotations"):
         dataset = read()
-    keyed = with_keys(dataset.items)
-    for split in {item.split for item in dataset.items}:
-        check_split(split)
-    report = Report(dataset)
-    with new_folder(out) as folder:
-        packed = _packed(keyed, dataset, report, console)
-        tallies = write_shards(packed, folder, shard_size)
-        report.check()
-        if not tallies:
-            first = next(row for row in report.rows if row.fate == "dropped")
-            raise SourceError(
-                f"not one of {dataset.images} images can be imported; "
-                f"{first.place}: {first.slug}: {first.says} {first.detail}"
-            )
-        write_card(folder, out, dataset, tallies, report)
-    done = Imported(out, dataset, tallies, report)
+    with _progress(len(dataset.items), console) as step:
+        done = convert(dataset, out, shard_size, step)
     tell(done, console)
     return done
-
-
-def check_split(name: str) -> None:
-    """The name of a split is part of a file's name and of a pattern in a recipe."""
-    if not _SPLIT.fullmatch(name):
-        raise RecipeError(f"--split {name}: it must be of letters, digits, - and _")
-
-
-def _packed(
-    keyed: list[tuple[str, Item]], dataset: Dataset, report: Report, console: Console
-) -> Iterator[Packed]:
-    """The samples that are written; the report learns of all."""
-    with _progress(len(keyed), console) as step:
-        for packed in (pack(item, key, dataset) for key, item in keyed):
-            report.add_sample(packed)
-            step()
-            if packed.members:
-                yield packed
 
 
 @contextmanager

@@ -251,9 +251,12 @@ def numbers(values: object) -> list[float]:
     """A list of numbers as floats (NaN and infinity too); ValueError where it is something else."""
     if not isinstance(values, list):
         raise ValueError(f"{str(values)[:40]} is no list of numbers")
-    if any(isinstance(x, bool) or not isinstance(x, int | float) for x in values):
+    kinds = set(map(type, values))
+    if not kinds <= {int, float}:
         raise ValueError(f"{str(values)[:60]} holds something else than numbers")
-    return [math.inf if isinstance(x, int) and abs(x) > MAX_ID else float(x) for x in values]
+    if kinds == {float}:
+        return values
+    return [math.inf if abs(x) > MAX_ID else float(x) for x in values]
 
 
 def _id(entry: object, key: str) -> int | None:
