@@ -12,8 +12,11 @@ from pydantic import Field
 from pipeline.ops.classic import Classic
 from pipeline.ops.inpaint import Inpaint
 from pipeline.ops.noise_denoise import NoiseDenoise
+from pipeline.ops.restyle import Restyle
 from pipeline.ops.super_resolve import SuperResolve
 
-AnyOp = Annotated[Classic | NoiseDenoise | Inpaint | SuperResolve, Field(discriminator="kind")]
+AnyOp = Annotated[
+    Classic | NoiseDenoise | Restyle | Inpaint | SuperResolve, Field(discriminator="kind")
+]
 
-__all__ = ["AnyOp", "Classic", "Inpaint", "NoiseDenoise", "SuperResolve"]
+__all__ = ["AnyOp", "Classic", "Inpaint", "NoiseDenoise", "Restyle", "SuperResolve"]

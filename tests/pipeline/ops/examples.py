@@ -25,8 +25,14 @@ SEG_CLASSES: Final = ("background", "disc", "rod")
 PAINTS: Final = ((230, 40, 40), (40, 230, 40), (40, 40, 230), (230, 230, 40))
 GROUND: Final = 90
 
-_NOISE = {"kind": "noise_denoise", "model": "denoiser", "steps": 2, "strength": 0.5}
-_INPAINT = {"kind": "inpaint", "model": "denoiser", "steps": 2}
+_NOISE: Mapping[str, JsonValue] = {
+    "kind": "noise_denoise",
+    "model": "denoiser",
+    "steps": 2,
+    "strength": 0.5,
+}
+_RESTYLE: Mapping[str, JsonValue] = {"kind": "restyle", "model": "denoiser", "steps": 2}
+_INPAINT: Mapping[str, JsonValue] = {"kind": "inpaint", "model": "denoiser", "steps": 2}
 _UPSCALE = {"kind": "super_resolve", "model": "upscaler"}
 _GEOMETRIC: JsonValue = [
     {"HorizontalFlip": {"p": 0.5}},
@@ -46,12 +52,20 @@ EXAMPLES: Final[Mapping[str, Sequence[Mapping[str, JsonValue]]]] = {
         {**_NOISE},
         {**_NOISE, "protect": "objects", "guidance": 1},
         {**_NOISE, "protect": "background", "guidance": 0},
+        {**_NOISE, "strength": "adaptive", "classes": ["disc"]},
+    ],
+    "restyle": [
+        {**_RESTYLE},
+        {**_RESTYLE, "protect": "objects"},
+        {**_RESTYLE, "protect": "background", "classes": ["rod"]},
     ],
     "inpaint": [
         {**_INPAINT, "region": "background"},
         {**_INPAINT, "region": "redraw"},
         {**_INPAINT, "region": "remove"},
         {**_INPAINT, "region": "regions"},
+        {**_INPAINT, "region": "regions", "protect": "objects"},
+        {**_INPAINT, "region": "redraw", "classes": ["rod"]},
     ],
     "super_resolve": [
         {**_UPSCALE, "scale": 2, "then": "keep"},
