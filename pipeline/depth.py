@@ -34,7 +34,7 @@ def levels_of(image_hwc: ImageArray) -> Levels:
         return EIGHT_BIT
     black, top = float(image_hwc.min()), float(image_hwc.max())
     white = float(np.percentile(image_hwc, _WHITE_PERCENT))
-    return Levels(black, max(white, black + 1), max(top, black + 1))
+    return Levels(black, max(white, black + 1), top)
 
 
 def shown(image_hwc: ImageArray, levels: Levels | None = None) -> ByteArray:

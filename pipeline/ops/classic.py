@@ -85,7 +85,7 @@ class Classic(Op):
         if sample.deep and chain.eight_bits:
             return SampleError("deep_image", f"takes 8 bits: {', '.join(chain.eight_bits)}")
         try:
-            result = chain(_targets(sample, chain))
+            result = chain(targets_of(sample, chain))
         except refusals() as error:
             return SampleError("transform_failed", _one_line(error))
         image_hwc = result["image"]
@@ -101,7 +101,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _targets(sample: Sample, chain: Built) -> dict[str, Any]:
+def targets_of(sample: Sample, chain: Built) -> dict[str, Any]:
     """What albumentations is given. The fifth column of a box is the position of its instance."""
     targets: dict[str, Any] = {"image": sample.image_hwc}
     if not chain.moves:

@@ -43,6 +43,17 @@ def test_both_fall_as_noise_grows() -> None:
     assert ssim(*weak) > ssim(*strong)
 
 
+def test_deep_gray_has_the_scores_of_the_same_picture_of_8_bits() -> None:
+    image, noisy = (x[:, :, :1] for x in noisy_pair())
+    wide, wide_noisy = (x.astype(np.uint16) * 257 for x in (image, noisy))
+    assert psnr(wide, wide_noisy) == pytest.approx(psnr(image, noisy))
+    assert ssim(wide, wide_noisy) == pytest.approx(ssim(image, noisy), abs=1e-5)
+    black = np.zeros((8, 8, 1), np.uint16)
+    assert psnr(black, black + np.uint16(65535)) == pytest.approx(0)
+    with pytest.raises(ValueError, match="uint16"):
+        psnr(image, wide)
+
+
 @pytest.mark.parametrize("hw", [(1, 1), (3, 40), (11, 11)])
 def test_images_smaller_than_the_window_have_scores(hw: tuple[int, int]) -> None:
     image, noisy = noisy_pair(*hw)

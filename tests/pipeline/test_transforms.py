@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from pipeline.ops import AnyOp
-from pipeline.transforms import names
+from pipeline.ops.classic import targets_of
+from pipeline.transforms import Named, build, names
+from tests.pipeline.ops.examples import deep, painted
 
 
 def complaint(*transforms: JsonValue) -> tuple[tuple[str | int, ...], str]:
@@ -79,6 +82,48 @@ def test_a_transform_that_a_recipe_cannot_feed_is_refused_by_name(name: str, why
     assert f"{name} cannot be used here" in message
     assert why in message
     assert name not in names()
+
+
+_ARGUMENTS: dict[str, dict[str, JsonValue]] = {
+    "Affine": {"rotate": [20, 20]},
+    "AtLeastOneBBoxRandomCrop": {"height": 30, "width": 30},
+    "CenterCrop": {"height": 30, "width": 30},
+    "ConstrainedCoarseDropout": {"mask_indices": [1]},
+    "Crop": {"x_min": 5, "y_min": 5, "x_max": 40, "y_max": 30},
+    "CropAndPad": {"px": 5},
+    "CropNonEmptyMaskIfExists": {"height": 30, "width": 30},
+    "GridElasticDeform": {"num_grid_xy": [4, 4], "magnitude": 3},
+    "LongestMaxSize": {"max_size": 60},
+    "PadIfNeeded": {"min_height": 80, "min_width": 90},
+    "RandomCrop": {"height": 30, "width": 30},
+    "RandomResizedCrop": {"size": [40, 40]},
+    "RandomSizedBBoxSafeCrop": {"height": 40, "width": 40},
+    "RandomSizedCrop": {"min_max_height": [20, 40], "size": [40, 40]},
+    "Resize": {"height": 60, "width": 50},
+    "SmallestMaxSize": {"max_size": 60},
+}
+_GROUPS = {"OneOf", "RandomOrder", "Sequential", "SomeOf"}
+
+
+@pytest.mark.parametrize("name", sorted(set(names()) - _GROUPS))
+def test_a_transform_is_exact_on_gray_of_16_bits_or_says_that_it_takes_8(name: str) -> None:
+    """Exact: as in floats, to two levels of 65535."""
+    sample = deep(painted(48, 64, masks=True))
+    transforms: list[Named] = [{name: {**_ARGUMENTS.get(name, {}), "p": 1}}]
+    for seed in range(3):
+        if build(transforms, 0, seed).eight_bits:
+            assert build(transforms, 0, seed).eight_bits == (name,)
+            continue
+        found, expected = (
+            build(transforms, 0, seed)(
+                targets_of(sample, build(transforms, 0, seed)) | {"image": x}
+            )
+            for x in (sample.image_hwc, sample.image_hwc.astype(np.float32) / 65535)
+        )
+        assert found["image"].dtype == np.uint16
+        assert found["image"].shape[2:] == (1,)
+        far = found["image"] - np.clip(expected["image"], 0, 1) * 65535.0
+        assert np.abs(far).max() <= 2
 
 
 def test_a_recipe_without_transforms_is_refused() -> None:

@@ -7,6 +7,7 @@ one, so that labels can be checked against the picture, whatever an op did to bo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, get_args
 
 import numpy as np
@@ -24,6 +25,9 @@ CLASSES: Final = ("disc", "rod")
 SEG_CLASSES: Final = ("background", "disc", "rod")
 PAINTS: Final = ((230, 40, 40), (40, 230, 40), (40, 40, 230), (230, 230, 40))
 GROUND: Final = 90
+BLACK: Final = 700
+WHITE: Final = 4095
+"""Of deep gray: a detector of 12 bits, a 16th of the range."""
 
 _NOISE: Mapping[str, JsonValue] = {
     "kind": "noise_denoise",
@@ -117,6 +121,14 @@ def painted(
         masks_nhw[i, y0:y1, x0:x1] = True
     instances = Instances(boxes_n4, labels, masks_nhw if masks else None) if boxes else None
     return Sample(key, image, instances, ids if class_map else None)
+
+
+def deep(sample: Sample) -> Sample:
+    """The same picture as gray of 16 bits, from BLACK to WHITE, with a grain of single levels."""
+    gray_hw1 = sample.image_hwc.astype(float).mean(axis=2, keepdims=True) / 255
+    grain = np.random.default_rng(4).integers(0, 16, gray_hw1.shape)
+    image = (BLACK + gray_hw1 * (WHITE - BLACK - 16)).astype(np.uint16) + grain.astype(np.uint16)
+    return replace(sample, image_hwc=image)
 
 
 def _side_by_side(height: int, width: int, count: int) -> FloatArray:

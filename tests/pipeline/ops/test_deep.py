@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,14 +22,13 @@ from tests.pipeline.ops.examples import (
     CLASSES,
     SEG_CLASSES,
     applied,
+    deep,
     example_ops,
     name_of,
     painted,
 )
 
 OPS = example_ops()
-BLACK, WHITE = 700, 4095
-"""A detector of 12 bits: a 16th of the range."""
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +38,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.diffusion.engine.CPU_BATCH_PIXELS", 2 * 64 * 64)
         yield {"denoiser": denoiser, "upscaler": tiny_upscaler(folder / "upscaler")}
-
-
-def deep(sample: Sample) -> Sample:
-    """The same picture as gray of 16 bits, from BLACK to WHITE, with a grain of single levels."""
-    gray_hw1 = sample.image_hwc.astype(float).mean(axis=2, keepdims=True) / 255
-    grain = np.random.default_rng(4).integers(0, 16, gray_hw1.shape)
-    image = (BLACK + gray_hw1 * (WHITE - BLACK - 16)).astype(np.uint16) + grain.astype(np.uint16)
-    return replace(sample, image_hwc=image)
 
 
 def woven(op: Op, samples: Sequence[Sample], models: Models) -> list[WovenCopy]:
