@@ -95,14 +95,11 @@ def test_ops_that_make_pixels_carry_gray_of_16_bits(models: Models) -> None:
 
 
 @pytest.mark.parametrize(
-    "op", [op for op in OPS if getattr(op, "protect", "none") != "none"], ids=name_of
+    "op", [op for op in OPS if op.deep and getattr(op, "protect", "none") != "none"], ids=name_of
 )
 def test_protected_pixels_of_16_bits_come_out_bit_identical(op: Op, models: Models) -> None:
     before = deep(painted(masks=True))
     after = applied(op, before, models)
-    if isinstance(after, SampleError):
-        assert after.slug == "deep_image"
-        return
     assert isinstance(after, Sample)
     objects = objects_region(before)
     protected = objects if getattr(op, "protect", "") == "objects" else ~objects
