@@ -125,6 +125,33 @@ def train(
         job.train(model, config, _console())
 
 
+@app.command()
+def quality(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="the folder of a denoiser or an upscaler")
+    ],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="shards to judge on, or a training YAML")
+    ],
+    images: Annotated[int, typer.Option(min=1, help="at most so many images for each part")] = 24,
+    pairs: Annotated[int, typer.Option(min=1, help="synthesize: so many made pairs")] = 48,
+    only: Annotated[str, typer.Option(help="the parts to measure, with commas between")] = "",
+    detector: Annotated[
+        Path | None, typer.Option(help="a detector's folder; MODEL/../detector if left out")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="MODEL/quality if left out")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 1,
+) -> None:
+    """Measure how good a model is: tables and pictures, against what anybody can run."""
+    from jobs.quality import Settings
+    from jobs.quality import quality as measure
+
+    parts = tuple(name.strip() for name in only.split(",") if name.strip())
+    settings = Settings(images, pairs, seed, parts, detector, out, threads)
+    measure(model, data, settings, _console())
+
+
 def main() -> None:
     """The entry point."""
     try:

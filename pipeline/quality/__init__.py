@@ -1,0 +1,1 @@
+"""How good a model is, measured: every number against a baseline that anybody can run."""
