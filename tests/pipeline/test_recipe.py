@@ -77,11 +77,21 @@ def test_a_recipe_survives_the_way_to_a_worker(written: Path) -> None:
         ("seed: 3", "resources: {pool: [2, 1]}", "resources.pool", "[2, 1]"),
         ("seed: 3", "resources: {gpu: 1}", "resources.gpu", "did you mean gpus?"),
         ("seed: 3", "budget: {failed: 2}", "budget.failed", "at most 1"),
+        ("seed: 3", "budget: {rare: 0}", "budget.rare", "above 0"),
+        ("seed: 3", "budget: {rare: 0.1, most: 0.5}", "budget.most", "at least 1"),
         ("model: denoiser", "model: denoisr", "ops[1].model", "did you mean denoiser?"),
         ("native", "nativ", "models.denoiser.nativ", "did you mean native?"),
         ("HorizontalFlip", "HorizontlFlip", "ops[0].transforms[0]", "HorizontalFlip"),
         ("psnr: [5, 60]", "psnr: [60, 5]", "gates[0].psnr", "60"),
         ("sink: out", "sink: 's3://me:secret@lab/x'", "sink", "environment"),
+        ("seed: 3", "output: {format: jpg}", "output.format", "did you mean jpeg?"),
+        ("seed: 3", "output: {format: jpeg, quality: 0}", "output.quality", "at least 1"),
+        ("seed: 3", "output: {qualty: 9}", "output.qualty", "did you mean quality?"),
+        ("seed: 3", "output: {subsampling: 4:1:1}", "output.subsampling", '"4:2:0"'),
+        ("seed: 3", "output: {quality: 90}", "output", "not a setting of png"),
+        ("seed: 3", "output: {format: webp, subsampling: 4:2:0}", "output", "quality and lossless"),
+        ("seed: 3", "output: {format: webp, lossless: yes, quality: 9}", "output", "not both"),
+        ("seg.png", "png", "output.format", "which source.segmentation names"),
     ],
 )
 def test_a_mistake_is_named_with_its_place_and_what_is_legal(
@@ -92,6 +102,34 @@ def test_a_mistake_is_named_with_its_place_and_what_is_legal(
     assert hint in said
     assert ": 1 mistake\n" in said
     assert "line " in said
+
+
+def test_a_class_that_the_source_does_not_name_is_a_mistake(written: Path) -> None:
+    written.write_text(written.read_text().replace("a.tar,", "a.tar, classes: [cell, dot],"))
+    said = mistake(written, "model: denoiser,", "model: denoiser, classes: [dot, cel],")
+    assert "ops[1].classes[1]: there is no class" in said
+    assert "did you mean cell?" in said and "source.classes: cell, dot" in said
+
+
+def test_any_class_may_be_named_where_the_source_names_none(written: Path) -> None:
+    text = written.read_text().replace("model: denoiser,", "model: denoiser, classes: cell,")
+    written.write_text(text)
+    assert getattr(load_recipe(written).ops[1], "classes", None) == ("cell",)
+
+
+def test_protected_objects_cannot_be_named_as_those_to_touch(written: Path) -> None:
+    said = mistake(written, "model: denoiser,", "model: denoiser, protect: objects, classes: x,")
+    assert "ops[1].classes:" in said and "leave one of the two out" in said
+
+
+@pytest.mark.parametrize("words", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_subsampling_needs_no_quotes_though_yaml_counts_in_sixties(
+    written: Path, words: str, quote: str
+) -> None:
+    text = f"output: {{format: jpeg, subsampling: {quote}{words}{quote}}}"
+    written.write_text(written.read_text().replace("seed: 3", text))
+    assert load_recipe(written).output.subsampling == words
 
 
 def test_a_secret_is_not_repeated(written: Path) -> None:
