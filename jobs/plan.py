@@ -84,8 +84,9 @@ class RunPlan:
 
 def _chunk_json(chunk: Chunk) -> dict[str, object]:
     place: dict[str, object] = {"id": chunk.id, "shard": chunk.shard.url, "ordinal": chunk.ordinal}
-    copies = {} if chunk.copies is None else {"copies": list(chunk.copies)}
-    return place | {"samples": len(chunk.samples)} | copies
+    copies = [sample.copies for sample in chunk.samples]
+    record = place | {"samples": len(chunk.samples)}
+    return record if None in copies else record | {"copies": copies}
 
 
 def make_plan(path: str | Path, console: Console | None = None) -> RunPlan:

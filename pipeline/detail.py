@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8 | np.uint16]
+from schemas.sample import ImageArray
 
 READABLE: Final = 0.9
 """Of the variance. At 0.95 the median of nuclei is 0.20 and little changes; at 0.8 it is 0.57, past
@@ -41,7 +41,7 @@ MIN_DEVIATION: Final = 0.01
 """As in the tone of a model: an image without contrast is not blown up into grain."""
 
 
-def fitting_strength(image_hwc: Pixels) -> float:
+def fitting_strength(image_hwc: ImageArray) -> float:
     """The strength that the image's own detail allows, within `BOUNDS`; the lower bound where there
     is nothing to see.
     """
@@ -58,7 +58,7 @@ def fitting_strength(image_hwc: Pixels) -> float:
     return round(float(np.clip(strength, *BOUNDS)), 4)
 
 
-def _rings(image_hwc: Pixels) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _rings(image_hwc: ImageArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How many frequencies each ring has, and their mean power over the channels.
 
     By a cosine transform: unlike Fourier's it takes no border for an edge.

@@ -23,11 +23,10 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.diffusion.tone import Curve, FloatImage
 from pipeline.regions import object_region, objects_region
-from schemas.sample import BoolArray, ByteArray, FloatArray, Sample
+from schemas.sample import BoolArray, ByteArray, FloatArray, ImageArray, Sample
 
 MARGIN: Final = 3
 """Pixels around an object that are neither ground nor object."""
@@ -187,6 +186,6 @@ def _is_gray(sample: Sample) -> bool:
     return bool((sample.image_hwc == sample.image_hwc[:, :, :1]).all())
 
 
-def _bend(image_hwc: NDArray[np.uint8 | np.uint16], curve: Curve) -> FloatImage:
+def _bend(image_hwc: ImageArray, curve: Curve) -> FloatImage:
     values = image_hwc.astype(np.float32) / np.float32(255)
     return np.sqrt(values) if curve == "sqrt" else values

@@ -134,8 +134,7 @@ def _shares(
 ) -> list[ClassShare]:
     shares = {name: ClassShare(name, 0, 0, factor, 0, 0) for name, factor in factors.items()}
     for chunk, part in zip(chunks, names, strict=True):
-        usual = (copies,) * len(part)
-        for one, made in zip(part, chunk.copies or usual, strict=True):
+        for one, made in zip(part, chunk.copies(copies), strict=True):
             for name, boxes in Counter(one or ()).items():
                 share = shares[name]
                 shares[name] = replace(

@@ -43,28 +43,31 @@ class Shard:
 
 @dataclass(frozen=True)
 class SampleRef:
-    """One sample of a shard: consecutive members with the same key."""
+    """One sample of a shard: consecutive members with the same key. `copies`: how many are made of
+    it, where not the recipe says that.
+    """
 
     key: str
     members: tuple[Member, ...]
+    copies: int | None = None
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive samples of one shard: the unit of work. `id` covers content and recipe.
-
-    `copies`: how many of each sample, where they differ; otherwise the recipe says it.
-    """
+    """Consecutive samples of one shard: the unit of work. `id` covers content and recipe."""
 
     shard: Shard
     ordinal: int
     samples: tuple[SampleRef, ...]
     id: str
-    copies: tuple[int, ...] | None = None
 
-    def attempts(self, copies: int) -> int:
-        """How many copies are made of it; `copies` is the recipe's."""
-        return len(self.samples) * copies if self.copies is None else sum(self.copies)
+    def copies(self, usual: int) -> tuple[int, ...]:
+        """How many are made of each sample; `usual` is what the recipe says."""
+        return tuple(usual if one.copies is None else one.copies for one in self.samples)
+
+    def attempts(self, usual: int) -> int:
+        """How many copies are made of all its samples."""
+        return sum(self.copies(usual))
 
 
 @dataclass(frozen=True)
@@ -157,10 +160,11 @@ def read_chunk(chunk: Chunk, source: Source) -> list[EncodedSample]:
         _check_unchanged(store, name, shard)
     except OSError as error:
         raise SourceError(f"{shard.url}: cannot be read: {error}") from error
-    encoded = [_encoded(pick, data, shard.url) for pick in picks]
-    if chunk.copies is None:
-        return encoded
-    return [replace(item, copies=n) for item, n in zip(encoded, chunk.copies, strict=True)]
+    encoded = (_encoded(pick, data, shard.url) for pick in picks)
+    return [
+        replace(item, copies=sample.copies)
+        for item, sample in zip(encoded, chunk.samples, strict=True)
+    ]
 
 
 def read_label_files(chunk: Chunk, source: Source) -> list[bytes | None]:
@@ -182,7 +186,12 @@ def with_copies(chunk: Chunk, copies: tuple[int, ...], usual: int) -> Chunk:
     """
     if all(n == usual for n in copies):
         return chunk
-    return replace(chunk, copies=copies, id=digest_of([chunk.id, list(copies)]))
+    samples = zip(chunk.samples, copies, strict=True)
+    return replace(
+        chunk,
+        samples=tuple(replace(sample, copies=n) for sample, n in samples),
+        id=digest_of([chunk.id, list(copies)]),
+    )
 
 
 def _chunks(

@@ -12,29 +12,35 @@ from rich.console import Console
 
 from jobs.counts import check_conserved
 from jobs.plan import RunPlan, make_plan
+from jobs.sheet import write_sheet
 from jobs.summary import print_plan
 from jobs.verify import verify
 from pipeline.sink import read_index
 from schemas.errors import RecipeError
-from tests.jobs.sinks import finish, planned_run, weave
+from tests.jobs.sinks import CLASSIC, finish, planned_run, weave
+from tests.models import tiny_denoiser
 from tests.pipeline.shards import sample_files, tar_of
 
 BUDGET = "budget: {failed: 1, rare: 1, most: 2.5}\n"
 
 
-@pytest.fixture
-def planned(tmp_path: Path) -> RunPlan:
+def rare_run(folder: Path, ops: str = CLASSIC, models: str = "{}") -> RunPlan:
     """Eight samples: one whose image is none, one with the rare class."""
-    base = planned_run(tmp_path)
+    base = planned_run(folder, ops, models)
     files = [
         (name, _with_rod(data) if name == "s11.json" else data)
         for n in range(4)
         for name, data in sample_files(f"s1{n}")
     ]
-    (tmp_path / "train-1.tar").write_bytes(tar_of(files))
+    (folder / "train-1.tar").write_bytes(tar_of(files))
     text = base.file.read_text().replace("classes: [cell]", "classes: [cell, rod]")
     base.file.write_text(text + BUDGET)
     return make_plan(base.file)
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> RunPlan:
+    return rare_run(tmp_path)
 
 
 def _with_rod(data: bytes) -> bytes:
@@ -54,9 +60,25 @@ def test_a_run_makes_the_planned_copies_and_its_sink_verifies(planned: RunPlan) 
     check_conserved(planned, index)
     copies = Counter(index["source_key"].to_pylist())
     assert copies.pop("s11") == 5
+    assert write_sheet(planned, index) is not None
     assert set(copies.values()) == {2} and len(copies) == 7
     finish(planned)
     assert verify(planned.recipe.sink, 18, Console(quiet=True)) == 0
+
+
+def test_an_op_that_looks_at_its_peers_replays_from_a_chunk_with_more_copies(
+    tmp_path: Path,
+) -> None:
+    tiny_denoiser(tmp_path / "m", ("cell", "rod"), ("back", "cell"))
+    ops = "- {kind: restyle, model: d, steps: 1, guidance: 1}\n"
+    ops += "- {kind: noise_denoise, model: d, steps: 1, guidance: 1, strength: adaptive}"
+    planned = rare_run(tmp_path, ops, f"{{d: {{native: {tmp_path}/m}}}}")
+    weave(planned)
+    finish(planned)
+    index = read_index(planned.store, [planned.run])
+    strengths = [ops[1]["strength"] for ops in index["ops"].to_pylist() if len(ops) == 2]
+    assert strengths and all(0.1 <= strength <= 0.8 for strength in strengths)
+    assert verify(planned.recipe.sink, 3, Console(quiet=True)) == 0
 
 
 def test_verify_misses_rows_of_a_chunk_with_more_copies(planned: RunPlan) -> None:

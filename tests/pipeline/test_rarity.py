@@ -76,7 +76,7 @@ def test_only_chunks_whose_copies_differ_from_the_usual_are_other_chunks(tmp_pat
     chunks, source = chunks_of(tmp_path, [COMMON, RARE, COMMON, COMMON, None, b"{"])
     names = read_classes(chunks, source, lambda n: None)
     shared, rarity = with_rare_copies(chunks, names, 2, 3, Budget(rare=0.8, most=9))
-    assert [chunk.copies for chunk in shared] == [(2, 4), None, None]
+    assert [chunk.copies(2) for chunk in shared] == [(2, 4), (2, 2), (2, 2)]
     assert [chunk.attempts(2) for chunk in shared] == [6, 4, 4]
     assert [a.id == b.id for a, b in zip(chunks, shared, strict=True)] == [False, True, True]
     more, _ = with_rare_copies(chunks, names, 2, 3, Budget(rare=0.8, most=1.5))
