@@ -7,6 +7,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pipeline.op import Models
 from schemas.recipe import Spec
@@ -28,6 +29,10 @@ class Gate(Spec):
     """One judge. Subclasses add a literal `kind` and their thresholds; see `pipeline/gates`."""
 
     kind: str
+
+    compares_pictures: ClassVar[bool] = False
+    """Whether it holds a sample's pixels against its source's: it is not asked where an op made
+    another picture (`Op.new_picture`), and such a sample is kept, without a score."""
 
     @property
     def model_name(self) -> str | None:

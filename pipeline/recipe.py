@@ -64,7 +64,9 @@ def check_models(recipe: FullRecipe) -> dict[str, str]:
 def _uses(recipe: FullRecipe) -> Iterator[tuple[Place, str | None, str | None]]:
     """Every place that may name a model: the place, the name, and the job that it must do."""
     for i, op in enumerate(recipe.ops):
-        yield ("ops", i, "model"), op.model_name, op.needs
+        optional = (field := type(op).model_fields.get("model")) and not field.is_required()
+        needs = None if op.model_name is None and optional else op.needs
+        yield ("ops", i, "model"), op.model_name, needs
     for i, gate in enumerate(recipe.gates):
         yield ("gates", i, "model"), gate.model_name, None
 

@@ -63,6 +63,7 @@ class _Copy:
     now: Outcome
     ops: tuple[AppliedOp, ...] = ()
     moved: bool = False
+    new_picture: bool = False
 
 
 def weave_chunk(
@@ -157,7 +158,9 @@ def _apply(step: _Step, copies: list[_Copy]) -> list[_Copy]:
             continue
         applied = AppliedOp(step.name, op.kind, model, _strength(draw), _text(draw))
         moved = copies[i].moved or op.labels == "moved"
-        out[i] = replace(copies[i], now=outcome, ops=(*copies[i].ops, applied), moved=moved)
+        new = copies[i].new_picture or op.new_picture
+        ops = (*copies[i].ops, applied)
+        out[i] = replace(copies[i], now=outcome, ops=ops, moved=moved, new_picture=new)
     return out
 
 
@@ -200,19 +203,23 @@ class _Judged:
 
 
 def _judge(copies: Sequence[_Copy], recipe: FullRecipe, models: Models) -> list[_Judged]:
-    """Every gate judges every finished sample: its score is written whatever the others say."""
+    """Every gate judges every finished sample: its score is written whatever the others say. One
+    that compares pictures is not asked where an op made another.
+    """
     judged = [_Judged()] * len(copies)
     finished = [
         (i, copy.source, copy.now)
         for i, copy in enumerate(copies)
         if isinstance(copy.source, Sample) and isinstance(copy.now, Sample)
     ]
-    if not finished:
-        return judged
-    places, sources, samples = zip(*finished, strict=True)
     for gate in recipe.gates:
-        for i, verdict in zip(places, gate.judge(sources, samples, models), strict=True):
-            judged[i] = _and(judged[i], gate.kind, verdict)
+        its = [
+            one for one in finished if not (gate.compares_pictures and copies[one[0]].new_picture)
+        ]
+        if its:
+            places, sources, samples = zip(*its, strict=True)
+            for i, verdict in zip(places, gate.judge(sources, samples, models), strict=True):
+                judged[i] = _and(judged[i], gate.kind, verdict)
     return judged
 
 
@@ -280,9 +287,13 @@ def _described(row: IndexRow, sample: Sample) -> IndexRow:
 
 
 def _likeness(copy: _Copy) -> tuple[float | None, float | None]:
-    """PSNR and SSIM to the source; None where the geometry moved: pixels have no counterpart."""
+    """PSNR and SSIM to the source; None where the geometry moved or the picture is another: pixels
+    have no counterpart.
+    """
     source, now = copy.source, copy.now
-    if copy.moved or not isinstance(source, Sample) or not isinstance(now, Sample):
+    if not isinstance(source, Sample) or not isinstance(now, Sample):
+        return None, None
+    if copy.moved or copy.new_picture:
         return None, None
     if source.image_hwc.shape != now.image_hwc.shape:
         return None, None

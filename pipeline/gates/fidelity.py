@@ -1,14 +1,14 @@
 """Fidelity: the sample is neither a copy of its source nor unrecognisable.
 
 PSNR (dB; identical images count as 100) and SSIM to the source must lie in their ranges. A range
-that is left out is not judged, and nothing is where the size of the image has changed: such a
-sample is kept, without a score.
+that is left out is not judged, and nothing is where the size of the image has changed or an op made
+another picture (`synthesize`): such a sample is kept, without a score.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, model_validator
 
@@ -34,6 +34,8 @@ class Fidelity(Gate):
     kind: Literal["fidelity"] = "fidelity"
     psnr: Range | None = None
     ssim: Range | None = None
+
+    compares_pictures: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _judges_something(self) -> Fidelity:

@@ -10,13 +10,25 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline.ops.classic import Classic
+from pipeline.ops.copy_paste import CopyPaste
 from pipeline.ops.inpaint import Inpaint
 from pipeline.ops.noise_denoise import NoiseDenoise
 from pipeline.ops.restyle import Restyle
 from pipeline.ops.super_resolve import SuperResolve
+from pipeline.ops.synthesize import Synthesize
 
 AnyOp = Annotated[
-    Classic | NoiseDenoise | Restyle | Inpaint | SuperResolve, Field(discriminator="kind")
+    Classic | NoiseDenoise | Restyle | Inpaint | SuperResolve | CopyPaste | Synthesize,
+    Field(discriminator="kind"),
 ]
 
-__all__ = ["AnyOp", "Classic", "Inpaint", "NoiseDenoise", "Restyle", "SuperResolve"]
+__all__ = [
+    "AnyOp",
+    "Classic",
+    "CopyPaste",
+    "Inpaint",
+    "NoiseDenoise",
+    "Restyle",
+    "SuperResolve",
+    "Synthesize",
+]

@@ -37,6 +37,7 @@ _NOISE: Mapping[str, JsonValue] = {
 }
 _RESTYLE: Mapping[str, JsonValue] = {"kind": "restyle", "model": "denoiser", "steps": 2}
 _INPAINT: Mapping[str, JsonValue] = {"kind": "inpaint", "model": "denoiser", "steps": 2}
+_SYNTHESIZE: Mapping[str, JsonValue] = {"kind": "synthesize", "model": "denoiser", "steps": 2}
 _UPSCALE = {"kind": "super_resolve", "model": "upscaler"}
 _GEOMETRIC: JsonValue = [
     {"HorizontalFlip": {"p": 0.5}},
@@ -75,6 +76,16 @@ EXAMPLES: Final[Mapping[str, Sequence[Mapping[str, JsonValue]]]] = {
         {**_UPSCALE, "scale": 2, "then": "keep"},
         {**_UPSCALE, "scale": 4, "then": "restore"},
     ],
+    "copy_paste": [
+        {"kind": "copy_paste", "harmonise": 0, "count": [2, 4]},
+        {"kind": "copy_paste", "model": "denoiser", "steps": 2, "classes": ["rod"]},
+    ],
+    "synthesize": [
+        {**_SYNTHESIZE},
+        {**_SYNTHESIZE, "layout": "own"},
+        {**_SYNTHESIZE, "layout": "empty", "guidance": 1},
+        {**_SYNTHESIZE, "layout": "empty", "guidance": 0},
+    ],
 }
 
 
@@ -92,7 +103,10 @@ def example_ops() -> list[Op]:
 
 def name_of(op: Op) -> str:
     """A name for a test: the kind, and what tells it from the other examples."""
-    words = [op.kind, *(str(getattr(op, field, "")) for field in ("region", "protect", "then"))]
+    words = [
+        op.kind,
+        *(str(getattr(op, field, "")) for field in ("region", "protect", "then", "layout")),
+    ]
     moves = ["moving" if "Affine" in str(getattr(op, "transforms", "")) else ""]
     return "-".join(word for word in [*words, *moves] if word)
 
