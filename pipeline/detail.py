@@ -26,6 +26,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.depth import levels_of
+
 from schemas.sample import ImageArray
 
 READABLE: Final = 0.9
@@ -66,7 +68,9 @@ def _rings(image_hwc: ImageArray) -> tuple[NDArray[np.float64], NDArray[np.float
     height, width = (side - side % 2 for side in image_hwc.shape[:2])  # cv2.dct wants even sides
     if not height or not width:
         return np.zeros(1), np.zeros(1)
-    values = image_hwc[:height, :width].astype(np.float64) / np.iinfo(image_hwc.dtype).max
+    levels = levels_of(image_hwc)
+    values = image_hwc[:height, :width].astype(np.float64) - levels.black
+    values = np.minimum(values / (levels.white - levels.black), 1)
     values = (values - values.mean()) / max(float(values.std()), MIN_DEVIATION)
     planes = [np.ascontiguousarray(plane) for plane in values.transpose(2, 0, 1)]
     power = np.mean([cv2.dct(plane) ** 2 for plane in planes], axis=0)

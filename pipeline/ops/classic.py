@@ -16,7 +16,9 @@ Promises
 - A transform that leaves the geometry alone leaves the labels exactly as they are.
 
 - Gray of 16 bits stays what it is: transforms that carry it are exact to its levels. One that does
-  not fails the sample, `deep_image`, even where chance would have left it out.
+  not fails the sample, `deep_image`, even where chance would have left it out. What a transform
+  counts from black to white it counts from 0 to 65535: for a detector of 12 bits give
+  RandomBrightnessContrast `brightness_by_max: false`.
 
 Refuses, when the recipe is read: unknown names and arguments, and transforms that need what a
 recipe cannot give (other images, Python functions) or that do not return an image of bytes.
