@@ -51,7 +51,7 @@ def read_header(data: bytes) -> Header:
             orientation = _orientation(image, data, kind)
     except _ERRORS as error:
         text = str(error).partition("\n")[0]
-        slug = "truncated_image" if "truncated" in text else "unreadable_image"
+        slug = "truncated_image" if "truncated" in text.lower() else "unreadable_image"
         raise SampleError(slug, text) from None
     except Image.DecompressionBombError as error:
         raise SampleError("too_many_pixels", str(error).partition("\n")[0]) from None

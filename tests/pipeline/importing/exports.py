@@ -1,4 +1,4 @@
-"""Sample data in the formats that are imported, written by code that knows nothing of the reader."""
+"""Sample data in the formats that are imported, by code that knows nothing of the readers."""
 
 from __future__ import annotations
 
