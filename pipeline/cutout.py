@@ -240,5 +240,9 @@ def _unlike_ground(
     contrast = float(np.linalg.norm(way))
     # along the way from ground to object: the bright rim of a cell lies on the other side
     distance = (lab - np.median(lab[ground], axis=0)) @ (way / max(contrast, 1e-6))
-    unlike: NDArray[np.float32] = np.clip(distance / np.clip(contrast, *CONTRAST_LAB), 0, 1)
+    inside = ellipse_in(_scaled(box, 0.9), sample.height, sample.width).drawn(
+        sample.height, sample.width
+    )[y0:y1, x0:x1]
+    certain = max(np.clip(contrast, *CONTRAST_LAB), np.quantile(distance[inside], 0.25))
+    unlike: NDArray[np.float32] = np.clip(distance / certain, 0, 1)
     return unlike.astype(np.float32)
