@@ -135,6 +135,7 @@ def quality(
     ],
     images: Annotated[int, typer.Option(min=1, help="at most so many images for each part")] = 24,
     pairs: Annotated[int, typer.Option(min=1, help="synthesize: so many made pairs")] = 48,
+    steps: Annotated[int, typer.Option(min=1, help="synthesize: of the detectors")] = 400,
     only: Annotated[str, typer.Option(help="the parts to measure, with commas between")] = "",
     detector: Annotated[
         Path | None, typer.Option(help="a detector's folder; MODEL/../detector if left out")
@@ -148,7 +149,7 @@ def quality(
     from jobs.quality import quality as measure
 
     parts = tuple(name.strip() for name in only.split(",") if name.strip())
-    settings = Settings(images, pairs, seed, parts, detector, out, threads)
+    settings = Settings(images, pairs, steps, seed, parts, detector, out, threads)
     measure(model, data, settings, _console())
 
 

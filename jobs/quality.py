@@ -53,10 +53,13 @@ VERSION: Final = 1
 
 @dataclass(frozen=True)
 class Settings:
-    """What a person may choose. `images`: at most so many of each part; `pairs`: of synthesize."""
+    """What a person may choose. `images`: at most so many of each part; `pairs` and `steps`: of
+    synthesize, and of the detectors that learn from them.
+    """
 
     images: int = 24
     pairs: int = 48
+    steps: int = 400
     seed: int = 0
     only: tuple[str, ...] = ()
     detector: Path | None = None
@@ -130,9 +133,9 @@ class _Bench:
         """Of everything that a part's numbers depend on."""
         settings = self.settings
         detector = self.detector.digest if part in JUDGED else ""
-        pairs = settings.pairs if part == "synthesize" else 0
+        lesson = [settings.pairs, settings.steps] if part == "synthesize" else []
         keys = [(sample.key, sample.lineage.content) for sample in self.samples]
-        return digest_of([VERSION, part, self.card.digest, detector, keys, pairs, settings.seed])
+        return digest_of([VERSION, part, self.card.digest, detector, keys, lesson, settings.seed])
 
     def _experiment(self, part: str) -> Callable[[], Result]:
         seed, track = self.settings.seed, self.track
@@ -163,7 +166,7 @@ class _Bench:
         return self._synthetic
 
     def _synthetic(self) -> Result:
-        from pipeline.quality.synthetic import synthetic_experiment
+        from pipeline.quality.synthetic import SCHOOLING, synthetic_experiment
 
         assert self.training is not None
         real = _load(self.training, self.settings.pairs)
@@ -177,6 +180,7 @@ class _Bench:
             self.out / ".pairs",
             self.settings.seed,
             self.track,
+            SCHOOLING.model_copy(update={"steps": self.settings.steps}),
         )
 
     @cached_property

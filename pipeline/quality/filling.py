@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
-from PIL import Image
 
 from pipeline.op import Model
 from pipeline.ops.inpaint import Inpaint
 from pipeline.pictures import Frame, Tile, contact_sheet
 from pipeline.quality.apply import BASELINES, NAME, applied, filled, holed
-from pipeline.quality.patches import Floats, distances, places, pooled, taken
+from pipeline.quality.patches import Floats, distances, places, pooled, scaled, taken
 from pipeline.quality.statistics import psnr_inside, seam
 from pipeline.quality.table import (
     Check,
@@ -110,10 +109,11 @@ def _measure(
     rng: np.random.Generator,
 ) -> None:
     at = places(mask, rng)
+    real = taken(images["real"], at)
     real_seam = max(seam(images["real"], mask), 1e-9)
     for name, image in images.items():
         method = methods[name]
-        method.patches.append(taken(image, at))
+        method.patches.append(scaled(taken(image, at), real))
         method.psnr.append(psnr_inside(image, images["real"], mask))
         method.seams.append(seam(image, mask) / real_seam)
 
@@ -187,13 +187,3 @@ def _distance(distance: float, n: int) -> Value | None:
 
 def _range(strength: tuple[float, float]) -> str:
     return f"{strength[0]:g} to {strength[1]:g}"
-
-
-def tiles(images: Sequence[ByteArray]) -> list[Tile]:
-    """Pictures without captions."""
-    return [Tile(image) for image in images]
-
-
-def sheet_of(rows: Sequence[Sequence[ByteArray]], columns: Sequence[str]) -> Image.Image:
-    """A contact sheet of bare pictures."""
-    return contact_sheet([tiles(row) for row in rows], Frame(columns=columns))

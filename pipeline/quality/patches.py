@@ -2,9 +2,11 @@
 
 Patches of 7x7 pixels and three channels are taken from every level of a Laplacian pyramid, where
 they lie in the mask entirely, at the same places in the picture that is judged and in the real one.
-Level 0 holds the texture of single pixels, each further level that of twice the size. Both sets are
-scaled by mean and deviation of the real one, per channel: so a washed-out patch is far from it. The
-distance is the mean of Wasserstein-1 over 256 random directions, times 1000; 0 for the same set.
+Level 0 holds the texture of single pixels, each further level that of twice the size. Patches of an
+image are scaled by mean and deviation of its real ones, per level and channel, so that a washed-out
+patch is far from them and a dim image counts as much as a bright one; then all images are pooled.
+The distance is the mean of Wasserstein-1 over 256 random directions, times 1000; 0 for the same
+set.
 """
 
 from __future__ import annotations
@@ -67,6 +69,17 @@ def taken(image_hwc: ByteArray, at: Places) -> list[Floats]:
     return out
 
 
+def scaled(patches: Sequence[Floats], real: Sequence[Floats]) -> list[Floats]:
+    """Level by level, so that the real ones have mean 0 and deviation 1 in every channel.
+
+    The deviation is 0.5 gray levels at least: of less, rounding to 8 bits is the larger part.
+    """
+    return [
+        (x - r.mean((0, 1, 2))) / np.maximum(r.std((0, 1, 2)), 0.5) if len(r) else x
+        for x, r in zip(patches, real, strict=True)
+    ]
+
+
 def pooled(images: Sequence[Sequence[Floats]]) -> list[Floats]:
     """The patches of many images, level by level."""
     return [np.concatenate(level) for level in zip(*images, strict=True)]
@@ -84,11 +97,9 @@ def sliced_wasserstein(made: Floats, real: Floats, rng: Generator) -> float:
     """Of two sets of the same number of patches, (n, 7, 7, 3), times 1000."""
     if made.shape != real.shape:
         raise ValueError(f"as many patches of the same shape: {made.shape} and {real.shape}")
-    mean, deviation = real.mean((0, 1, 2)), np.maximum(real.std((0, 1, 2)), 1e-3)
     directions = rng.standard_normal((real[0].size, DIRECTIONS)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=0)
     a, b = (
-        np.sort(((x - mean) / deviation).reshape(len(x), -1) @ directions, axis=0)
-        for x in (made, real)
+        np.sort(x.reshape(len(x), -1) @ directions, axis=0) for x in (made, real)
     )
     return float(np.abs(a - b).mean() * 1000)
