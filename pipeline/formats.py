@@ -19,6 +19,7 @@ refused. The orientation that EXIF gives is applied, and told, so that labels ca
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import warnings
 import zlib
@@ -38,8 +39,9 @@ from schemas.sample import DeepArray, ImageArray
 
 MAX_PIXELS: Final = 2**26
 
-# Pillow warns of odd metadata, which is not used here; filters per call are not safe in threads.
+# Pillow tells of odd metadata, which is not used here; filters per call are not safe in threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _DECODER_ERRORS: Final = (
     *(OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError),
