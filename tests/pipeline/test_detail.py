@@ -41,9 +41,9 @@ def test_grain_is_the_finest_structure() -> None:
 def test_white_noise_is_readable_up_to_the_ratio_that_the_formula_gives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(detail, "READABLE", 0.5)  # C / (C + ρ²) = 1/2 with C = 1: ρ = 1
+    monkeypatch.setattr(detail, "READABLE", 0.2)  # C / (C + ρ²) = 1/5 with C = 1: ρ = 2
     white = np.random.default_rng(3).integers(0, 256, (128, 128, 3), dtype=np.uint8)
-    assert fitting_strength(white) == pytest.approx(2 / np.pi * np.arctan(1 / SHIFT), abs=0.01)
+    assert fitting_strength(white) == pytest.approx(2 / np.pi * np.arctan(2 / SHIFT), abs=0.01)
 
 
 @pytest.mark.parametrize("hw", [(1, 1), (1, 40), (2, 2), (33, 47)])
