@@ -42,7 +42,7 @@ class NoiseDenoise(Op):
 
     kind: Literal["noise_denoise"] = "noise_denoise"
     model: str
-    strength: Literal["adaptive"] | Range = (0.2, 0.5)
+    strength: Range | Literal["adaptive"] = (0.2, 0.5)
     steps: Steps = 8
     guidance: Guidance = 1.5
     protect: Protect = "none"

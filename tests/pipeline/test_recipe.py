@@ -66,6 +66,8 @@ def test_a_recipe_survives_the_way_to_a_worker(written: Path) -> None:
         ("strength", "strenght", "ops[1].strenght", "did you mean strength?"),
         ("[0.2, 0.4]", "[0.2, 1.4]", "ops[1].strength[1]", "at most 1"),
         ("[0.2, 0.4]", "high", "ops[1].strength", '"high"'),
+        ("[0.2, 0.4]", "adaptiv", "ops[1].strength", "did you mean adaptive?"),
+        ("[0.2, 0.4]", "[0.4, 0.2]", "ops[1].strength", "runs backwards; write [0.2, 0.4]"),
         ("p: 0.5}\n", "p: 1.5}\n", "ops[0].p", "at most 1"),
         ("shards", "shard", "source.shard", "did you mean shards?"),
         ("source: {shards: a.tar, segmentation: seg.png}", "", "source", "is missing"),
