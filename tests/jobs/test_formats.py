@@ -21,7 +21,7 @@ from pipeline.ops import Inpaint, NoiseDenoise
 from pipeline.sink import published_path, read_index
 from schemas.errors import RecipeError
 from schemas.index import IndexRow, table_to_rows
-from schemas.members import split_name
+from schemas.members import image_among, split_name
 from schemas.recipe import Output
 from tests.jobs.sinks import CLASSIC, finish, weave
 from tests.pipeline.shards import labels, painted, png, tar_of
@@ -161,3 +161,9 @@ def test_a_dry_run_warns_where_a_lossy_format_breaks_what_an_op_keeps(tmp_path: 
     )
     lossless = recipe.model_copy(update={"output": Output(format="webp", lossless=True)})
     assert "warning" not in told(replace(lossy, recipe=lossless))
+
+
+def test_the_image_of_a_sample_is_not_what_its_labels_are_called() -> None:
+    assert image_among(["png", "jpg", "json"], ("json", "png")) == "jpg"
+    assert image_among(["json", "seg.png", "webp"], ("json", "seg.png")) == "webp"
+    assert image_among(["json"], ("json", None)) is None
