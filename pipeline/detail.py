@@ -27,7 +27,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.depth import levels_of
-
 from schemas.sample import ImageArray
 
 READABLE: Final = 0.9
