@@ -11,7 +11,15 @@ the two boxes.
 - **turn**: by any angle where the boxes of the class are as often wide as high; else by ±8°.
 - **place**: near the place of another object of its class (a kernel density of 0.1 of the sides).
 - **overlap**: a share is drawn from the objects of the class, and of 64 places that one is taken
-  whose overlap with what is there comes nearest to it.
+  whose overlap with what is there comes nearest to it; it is cut by the image's border where the
+  object was, too.
+
+Measured on the two sample datasets, 16 and 8 images, data against 48 and 24 new layouts:
+
+| | objects | size, median | overlap, mean | overlap above 0.1 | at the border |
+|---|---|---|---|---|---|
+| bccd, data / new | 15.6 / 15.3 | 100 / 100 px | 0.17 / 0.15 | 56 / 48 % | 12 / 11 % |
+| nuclei, data / new | 20.9 / 17.4 | 14.4 / 14.8 px | 0.03 / 0.02 | 13 / 7 % | 28 / 24 % |
 """
 
 from __future__ import annotations
@@ -59,13 +67,16 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """The objects of one sample as numbers; `whole_n`: not cut by the image's border."""
+    """The objects of one sample as numbers; `earlier_n`: overlap with those before it alone;
+    `whole_n`: not cut by the image's border.
+    """
 
     labels: tuple[str, ...]
     size_n: FloatArray
     aspect_n: FloatArray
     place_n2: FloatArray
     overlap_n: FloatArray
+    earlier_n: FloatArray
     whole_n: NDArray[np.bool_]
 
 
@@ -80,6 +91,7 @@ def scene(sample: Sample) -> Scene:
         np.log(sides[:, 0] / sides[:, 1]),
         (boxes[:, :2] + boxes[:, 2:]) / 2 / [sample.width, sample.height],
         _largest_overlaps(boxes),
+        _largest_overlaps(boxes, earlier=True),
         np.array([not at_border(box, sample) for box in boxes], bool),
     )
 
@@ -94,11 +106,11 @@ def overlaps(boxes_n4: FloatArray, others_m4: FloatArray) -> FloatArray:
     return ratio
 
 
-def _largest_overlaps(boxes_n4: FloatArray) -> FloatArray:
+def _largest_overlaps(boxes_n4: FloatArray, earlier: bool = False) -> FloatArray:
     if len(boxes_n4) < 2:
         return np.zeros(len(boxes_n4))
     ratio = overlaps(boxes_n4, boxes_n4)
-    np.fill_diagonal(ratio, 0)
+    ratio = np.tril(ratio, -1) if earlier else ratio * (1 - np.eye(len(ratio)))
     largest: FloatArray = ratio.max(axis=1)
     return largest
 
@@ -157,13 +169,15 @@ class Kin:
             TILT if standing else 180.0,
             np.array([scenes[n].place_n2[i] for n, i in rows]),
             np.array([scenes[n].overlap_n[i] for n, i in rows]),
+            np.array([scenes[n].earlier_n[i] for n, i in rows]),
+            whole,
         )
 
 
 @dataclass(frozen=True, eq=False)
 class Limits:
     """One class among the kin: its objects, how much each weighs as a donor of shape and as one of
-    numbers, the range of sizes, the widest turn in degrees, the places and the overlaps.
+    numbers, the range of sizes, the widest turn in degrees, and the scenes' numbers.
     """
 
     objects: tuple[tuple[str, int], ...]
@@ -173,6 +187,8 @@ class Limits:
     turn: float
     places_n2: FloatArray
     overlaps_n: FloatArray
+    earlier_n: FloatArray
+    whole_n: NDArray[np.bool_]
 
     def donor(self, rng: Generator) -> tuple[str, int]:
         """Key and number of an object, by weight."""
@@ -205,12 +221,17 @@ def place(
     there_n4: FloatArray,
     rng: Generator,
     cost: Callable[[float, float], float],
+    more_come: bool = False,
 ) -> tuple[float, float] | None:
     """A centre for a box of these sides beside those that are there: of the `BEST` places by
     overlap the cheapest; None where the cost of all of them is infinite.
+
+    `more_come`: what is there is only the first part of a layout, so that only overlaps with
+    earlier objects count.
     """
     share = _share(limits.weights)
-    wanted = limits.overlaps_n[int(rng.choice(len(share), p=share))]
+    model = int(rng.choice(len(share), p=share))
+    wanted = (limits.earlier_n if more_come else limits.overlaps_n)[model]
     near = limits.places_n2[rng.choice(len(share), CANDIDATES, p=share)]
     wh = np.array([hw[1], hw[0]], np.float64)
     centres = (near + rng.normal(0, JITTER, (CANDIDATES, 2))) * wh
@@ -220,6 +241,7 @@ def place(
     miss = np.zeros(CANDIDATES)
     if len(there_n4):
         miss = np.abs(overlaps(seen, there_n4).max(axis=1) - wanted)
+    miss += (visible > 1 - 1e-9) != limits.whole_n[model]
     miss[visible < IN_SIGHT] = np.inf
     best, least = None, np.inf
     for k in np.argsort(miss, kind="stable")[:BEST]:

@@ -78,7 +78,7 @@ class _Canvas:
 
         there = np.array(self._boxes).reshape(-1, 4)
         sides = turned_box(donor.objects.boxes_n4[i], one.scale, one.angle)
-        at = place(limits, sides, self._hw, there, rng, cost)
+        at = place(limits, sides, self._hw, there, rng, cost, more_come=True)
         if at is None:
             return None
         one = one._replace(x=at[0], y=at[1])

@@ -12,6 +12,7 @@ import pytest
 from numpy.random import Generator
 
 from pipeline.gate import Gate, Verdict
+from pipeline.gates.fidelity import Fidelity
 from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
 from pipeline.recipe import FullRecipe
 from pipeline.seeds import noise_seed, rng_for
@@ -73,6 +74,12 @@ class Half(Speckle):
 
     def _one(self, sample: Sample, draw: Draw) -> Outcome:
         return replace(sample, image_hwc=sample.image_hwc[::2, ::2], class_map_hw=None)
+
+
+class Anew(Speckle):
+    """Another picture altogether."""
+
+    new_picture: ClassVar[bool] = True
 
 
 class Bright(Gate):
@@ -238,6 +245,14 @@ def test_likeness_is_measured_where_pixels_have_counterparts() -> None:
     for op in (Shift(), Half()):
         moved = woven("a", [op])[0].row
         assert (moved.psnr, moved.ssim) == (None, None)
+
+
+def test_a_new_picture_is_not_held_against_the_source_of_the_sample() -> None:
+    gates = [Fidelity(psnr=(90, 100)), Bright(least=0)]
+    (new,), (old,) = (woven("a", [op], gates, copies=1) for op in (Anew(), Speckle()))
+    assert (new.row.status, new.row.psnr, new.row.ssim) == ("kept", None, None)
+    assert [score.gate for score in new.row.scores] == ["bright.mean"]
+    assert old.row.reason == "psnr_out_of_range"
 
 
 def test_the_first_gate_that_rejects_gives_the_reason_and_every_score_is_written() -> None:
