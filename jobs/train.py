@@ -30,11 +30,12 @@ from jobs.model_card import write_card
 from jobs.ray_session import ray_session
 from jobs.train_log import TrainLog, train_log
 from pipeline.config import load_config
+from pipeline.models import describe
 from pipeline.source import expand_shards
 from pipeline.store import Store, split_url
 from pipeline.training.config import CONFIGS, DenoiserTraining, Kind, LatentSpec, TrainConfig
 from schemas.errors import NoiseloomError, RecipeError, RunError, SourceError
-from schemas.recipe import Source
+from schemas.recipe import NativeModel, Source
 
 if TYPE_CHECKING:
     from ray.train.torch import TorchTrainer
@@ -134,6 +135,9 @@ def _absolute(config: TrainConfig) -> TrainConfig:
             _check_there(urls)
             shards = tuple(url if "://" in url else str(Path(url).absolute()) for url in urls)
             paths[name] = source.model_copy(update={"shards": shards})
+    if config.init is not None:
+        describe(NativeModel(native=config.init))  # ModelError where it is not one
+        paths["init"] = str(Path(config.init).absolute())
     if isinstance(config, DenoiserTraining) and config.latent is not None:
         paths["latent"] = _checked_latent(config, config.latent)
     return config.model_copy(update=paths)

@@ -164,6 +164,16 @@ def load_native(spec: NativeModel, digest: str, device: str) -> NativeNet | Nati
     return NativeNet(config, net, digest, device, latents)
 
 
+def begin_from(net: nn.Module, config: DenoiserConfig | UpscalerConfig, folder: Path) -> None:
+    """The weights of a model folder into a network of the same configuration; ModelError where it
+    is another.
+    """
+    found = read_config(folder)
+    if found != config:
+        raise ModelError(f"{folder / CONFIG_FILE}: another configuration: {found}, wanted {config}")
+    _load_weights(folder, net)
+
+
 def _load_weights(folder: Path, net: nn.Module) -> None:
     try:
         weights = load_file(folder / WEIGHTS_FILE)

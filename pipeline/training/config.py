@@ -56,6 +56,9 @@ class TrainConfig(Spec):
     data: Source
     validation: Source | None = None
     out: str
+    init: str | None = Field(
+        None, min_length=1, description="folder of a model of the same shape, to go on from"
+    )
     licence: str = Field(min_length=1, description="of the data, repeated in the model card")
     seed: int = Field(0, ge=0)
     curve: Curve = "linear"
@@ -101,13 +104,15 @@ class TrainConfig(Spec):
     def _fits(self) -> TrainConfig:
         if self.batch % (self.workers * self.accumulate):
             raise ValueError(
-                f"batch {self.batch} does not divide among {self.workers} workers"
+                f"batch: {self.batch} does not divide among {self.workers} workers"
                 + (f" of {self.accumulate} micro-batches" if self.accumulate > 1 else "")
             )
         if self.patience is not None and self.validation is None:
-            raise ValueError("patience: early stopping needs data under `validation`")
+            raise ValueError("patience: is early stopping, which needs data under `validation`")
         if self.balance and (self.data.labels is None or not self.data.classes):
-            raise ValueError("balance: needs labels with classes, under `data`")
+            raise ValueError(
+                "balance: is of classes; name them under `data.classes`, and the labels"
+            )
         return self
 
 
@@ -133,12 +138,12 @@ class DenoiserTraining(TrainConfig):
     def _fits_the_net(self) -> DenoiserTraining:
         if self.crop % self.net.multiple:
             raise ValueError(
-                f"crop {self.crop} is not a multiple of {self.net.multiple}, patch · 2^(levels - 1)"
+                f"crop: {self.crop} is no multiple of {self.net.multiple}, patch · 2^(levels - 1)"
             )
         if self.latent is not None and self.net.patch != 1:
             raise ValueError(
-                f"net.patch is {self.net.patch}; with latent it must be 1: the autoencoder has "
-                "already made the image smaller"
+                f"net.patch: is {self.net.patch}; with latent it must be 1: the autoencoder has made "
+                "the image smaller"
             )
         if self.data.classes is None:
             raise ValueError(
@@ -156,7 +161,7 @@ class UpscalerTraining(TrainConfig):
     @model_validator(mode="after")
     def _fits_the_factors(self) -> UpscalerTraining:
         if self.crop % 4:
-            raise ValueError(f"crop {self.crop} is not a multiple of 4, the largest factor")
+            raise ValueError(f"crop: {self.crop} is not a multiple of 4, the largest factor")
         return self
 
 

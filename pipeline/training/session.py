@@ -12,10 +12,12 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from pipeline.diffusion.native import begin_from
 from pipeline.training.config import Kind, Precision, TrainConfig
 from pipeline.training.crops import CropSet
 from pipeline.training.denoising import DenoiserTask
@@ -70,7 +72,10 @@ class Session:
         self.task = _TASKS[kind](config, self.crops)
         self.task.to(device)
         torch.manual_seed(config.seed)
-        net = self.task.build().to(device).to(memory_format=torch.channels_last)
+        net = self.task.build()
+        if config.init is not None:
+            begin_from(net, self.task.model_config, Path(config.init))
+        net = net.to(device).to(memory_format=torch.channels_last)
         self.state = TrainState(net, config)
 
     def step(self) -> StepReport:
