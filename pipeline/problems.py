@@ -77,13 +77,26 @@ def _problem(detail: ErrorDetails, data: object, root: Schema) -> Problem:
             return Problem(place, f"is missing; it is {_legal(schema, root)}")
         case "value_error" | "assertion_error":
             reason = detail["msg"].partition(", ")[2]
-            return Problem(place, f"is {shown(detail['input'])}: {reason}")
+            return _broken_rule(place, reason, detail["input"], schema)
     legal = _legal(schema, root)
     if not legal:
         return Problem(place, f"is {shown(detail['input'])}: {detail['msg']}")
     words = [str(word) for word in _words(schema, root)]
     hints = nearest(detail["input"], words) if isinstance(detail["input"], str) else ()
     return Problem(place, f"is {shown(detail['input'])}; it must be {legal}", hints)
+
+
+def _broken_rule(place: Place, reason: str, value: object, schema: Schema) -> Problem:
+    """What a validator says. Where fields contradict each other, `crop: 33 is not ...` has its
+    place in front.
+    """
+    if not isinstance(value, dict):
+        return Problem(place, f"is {shown(value)}: {reason}")
+    name, colon, rest = reason.partition(": ")
+    field = tuple(name.split("."))
+    if colon and field[0] in schema.get("properties", {}):
+        return Problem((*place, *field), rest)
+    return Problem(place, reason)
 
 
 def _wrong_kind(place: Place, detail: ErrorDetails, schema: Schema) -> Problem:

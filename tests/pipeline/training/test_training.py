@@ -10,9 +10,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from pipeline.config import load_config
 from pipeline.diffusion.native import DenoiserConfig, build
 from pipeline.diffusion.schedule import alpha_sigma
-from pipeline.training.config import DenoiserTraining
+from pipeline.training.config import CONFIGS, DenoiserTraining
 from pipeline.training.crops import CropSet, cut, pad_to, turned
 from pipeline.training.denoising import (
     DenoiserTask,
@@ -20,6 +21,7 @@ from pipeline.training.denoising import (
     v_loss,
 )
 from pipeline.training.state import TrainState
+from schemas.errors import RecipeError
 from schemas.recipe import Source
 from schemas.sample import Instances, Sample
 from tests.models import TINY_NET
@@ -208,6 +210,11 @@ def test_the_learning_rate_warms_up_and_falls_to_a_hundredth() -> None:
     [
         ({"crop": 33}, "not a multiple of 4"),
         ({"workers": 3}, "does not divide among 3 workers"),
+        ({"batch": 4, "workers": 2, "accumulate": 4}, "2 workers of 4 micro-batches"),
+        ({"patience": 1}, "needs data under `validation`"),
+        ({"balance": 0.5, "data": {**SOURCE, "classes": []}}, "balance: is of classes"),
+        ({"latent": {"vae": "x"}}, "net.patch: is 2; with latent it must be 1"),
+        ({"scales": [0.5, 2]}, "less than or equal to 1"),
         ({"data": {"shards": "x.tar"}}, "data.classes"),
     ],
 )
@@ -216,3 +223,37 @@ def test_a_configuration_that_cannot_work_says_why(
 ) -> None:
     with pytest.raises(ValidationError, match=message):
         config(**changes)
+
+
+def digest(**changes: object) -> str:
+    return config(**changes).digest()
+
+
+def test_a_digest_covers_what_shapes_the_weights_and_not_who_computes_them() -> None:
+    same = (
+        {"out": "elsewhere"},
+        {"workers": 2},
+        {"accumulate": 2},
+        {"gpus": 1},
+        {"checkpoint_every": 3},
+    )
+    assert {digest(**changes) for changes in same} == {digest()}
+    others: list[dict[str, object]] = [
+        {"scales": [0.5, 1.0]},
+        {"balance": 0.5},
+        {"weighting": "min_snr"},
+        {"precision": "bf16"},
+        {"validation": SOURCE, "patience": 2},
+        {"validation": SOURCE, "patience": 2, "checkpoint_every": 3},
+    ]
+    assert len({digest(), *(digest(**changes) for changes in others)}) == len(others) + 1
+
+
+def test_fields_that_contradict_each_other_are_said_with_their_place(tmp_path: Path) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text(
+        "data: {shards: x.tar, classes: [a]}\nout: x\nlicence: CC0\ncrop: 100\n"
+        "net: {patch: 4, widths: [16, 32, 48, 64]}\n"
+    )
+    with pytest.raises(RecipeError, match=r"line 4, crop: 100 is not a multiple of 32"):
+        load_config(path, CONFIGS["denoiser"])
