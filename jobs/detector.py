@@ -86,19 +86,19 @@ def _picture(detector: Detector, samples: Sequence[Sample], path: Path) -> None:
     from pipeline.overlay import look_for
     from pipeline.pictures import Frame, Tile, contact_sheet, draw_labels
 
+    look = look_for(samples)
     rows = []
     for sample in evenly(samples, SHOWN):
         (found,) = detector.sure([sample.rgb_hwc])
         mine = replace(sample, instances=Instances(found.boxes_n4, found.labels), class_map_hw=None)
-        look = look_for([sample, mine])
         rows.append(
             [
                 Tile(draw_labels(replace(sample, class_map_hw=None), look), sample.key),
                 Tile(draw_labels(mine, look), f"{len(found)} found"),
             ]
         )
-    frame = Frame(columns=("labels", "detections"), legend=look_for(samples).colours)
-    contact_sheet(rows, frame).quantize(128).save(path)
+    frame = Frame(columns=("labels", "detections"), legend=look.colours)
+    contact_sheet(rows, frame).quantize(256).save(path)
 
 
 def _card(config: DetectorTraining, detector: Detector, scores: Scores, n: int, out: Path) -> None:

@@ -32,7 +32,7 @@ from pipeline.config import load_config
 from pipeline.models import ModelCard, describe, load_models
 from pipeline.quality.table import Result, Table
 from pipeline.samples import evenly, load_samples
-from pipeline.training.config import TrainConfig
+from pipeline.training.config import CONFIGS
 from schemas.errors import ModelError, RecipeError, SourceError
 from schemas.recipe import NativeModel, Source, digest_of
 from schemas.sample import Sample
@@ -220,7 +220,7 @@ class _Bench:
 def _sources(data: str, card: ModelCard) -> tuple[Source, Source | None]:
     """What is judged, and what `synthesize` may learn from."""
     if data.endswith((".yaml", ".yml")):
-        config = load_config(data, TrainConfig)
+        config = load_config(data, CONFIGS["upscaler" if "upscale" in card.does else "denoiser"])
         return config.validation or config.data, config.data
     if "upscale" in card.does:
         return Source(shards=(data,), labels=None), None

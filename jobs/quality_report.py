@@ -22,7 +22,8 @@ COLOURS: Final = 192
 
 def print_table(table: Table, console: Console) -> None:
     """The table, and its targets below it."""
-    shown = RichTable(title=table.title, title_justify="left")
+    console.print(f"\n{table.title}", style="bold", markup=False, soft_wrap=True)
+    shown = RichTable()
     for i, name in enumerate(("", *table.columns)):
         shown.add_column(name, justify="right" if i else "left")
     for row in table.rows:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from PIL import Image
 from rich.console import Console
 
@@ -22,7 +21,7 @@ from schemas.recipe import Source
 from tests.models import tiny_denoiser, tiny_upscaler
 from tests.pipeline.shards import sample_files, tar_of
 
-IMAGES = 3
+IMAGES = 2
 SETTINGS = Settings(images=IMAGES, pairs=2, steps=2)
 
 
@@ -35,7 +34,7 @@ def one_thread() -> None:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards, a training configuration, a denoiser, an upscaler and a detector."""
     folder = tmp_path_factory.mktemp("quality")
-    files = [file for i in range(IMAGES) for file in sample_files(f"s{i}", 64, 64 + 2 * i)]
+    files = [file for i in range(IMAGES) for file in sample_files(f"s{i}", 48, 48 + 2 * i)]
     shard = folder / "val.tar"
     shard.write_bytes(tar_of(files))
     source = {
@@ -45,7 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "seg_classes": ["background", "cell"],
     }
     config = {"data": source, "validation": source, "out": "model", "licence": "CC0"}
-    (folder / "train.yaml").write_text(yaml.safe_dump(config))
+    (folder / "train.yaml").write_text(json.dumps(config))  # JSON is YAML
     tiny_denoiser(folder / "m" / "denoiser", ("cell",), ("background", "cell"))
     (folder / "m" / "denoiser" / "README.md").write_text("# a denoiser\n")
     tiny_upscaler(folder / "m" / "upscaler")

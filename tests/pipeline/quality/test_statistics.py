@@ -74,7 +74,7 @@ def test_white_noise_has_a_flat_spectrum_and_blur_is_far_from_it() -> None:
     flat = spectrum(image)[4:]
     assert flat.max() - flat.min() < 3
     blurred = ((image[:-1].astype(int) + image[1:]) // 2).astype(np.uint8)
-    assert spectrum_distance(blurred, image[:-1]) > 2
+    assert spectrum_distance(blurred, image[:-1]) > 1
 
 
 def test_a_seam_is_a_step_at_the_border_of_the_hole() -> None:
