@@ -61,17 +61,12 @@ class Latents:
     """An autoencoder on a device."""
 
     def __init__(self, vae: AutoencoderKL, device: torch.device) -> None:
-        self._vae = vae.eval().requires_grad_(False)
-        self.to(device)
+        self._vae = vae.to(device).eval().requires_grad_(False)
+        self._device = device
         self.channels = int(vae.config.latent_channels)
         self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
         vae.enable_tiling()
         vae.tile_sample_min_size, vae.tile_latent_min_size = TILE, TILE // self.factor
-
-    def to(self, device: torch.device) -> None:
-        """Puts it on a device."""
-        self._device = device
-        self._vae.to(device)
 
     def encode(self, values_bchw: Tensor, space: LatentSpace | None = None) -> Tensor:
         """Images from -1 to 1 to latents, (b, channels, h / factor, w / factor), in

@@ -142,8 +142,8 @@ class DenoiserTraining(TrainConfig):
             )
         if self.latent is not None and self.net.patch != 1:
             raise ValueError(
-                f"net.patch: is {self.net.patch}; with latent it must be 1: the autoencoder has made "
-                "the image smaller"
+                f"net.patch: is {self.net.patch}; with latent it must be 1: the autoencoder has "
+                "made the image smaller"
             )
         if self.data.classes is None:
             raise ValueError(

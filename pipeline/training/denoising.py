@@ -32,6 +32,7 @@ from pipeline.training.gallery import Grid, denoiser_grid
 from pipeline.training.state import Validation, Weights
 from schemas.sample import Sample
 
+CPU = torch.device("cpu")
 LEVELS = 8
 """Noise levels that validation tells apart: t in [0, 1/8), [1/8, 2/8), ..."""
 VALIDATION_CROPS, VALIDATION_BATCH = 64, 16
@@ -56,13 +57,13 @@ class Batch:
 class DenoiserTask:
     """Crops, and their label maps; some of them without labels."""
 
-    def __init__(self, config: TrainConfig, crops: CropSet) -> None:
+    def __init__(self, config: TrainConfig, crops: CropSet, device: torch.device = CPU) -> None:
         assert isinstance(config, DenoiserTraining)
         self.config = config
         self.latents: Latents | None = None
         space = None
         if config.latent is not None:
-            self.latents = load_latents(Path(config.latent.vae), torch.device("cpu"))
+            self.latents = load_latents(Path(config.latent.vae), device)
             drawn = (crops.crop(k) for k in range(VALIDATION_CROPS))
             space = self.latents.measure((crop.image_hwc, tone) for crop, tone, _ in drawn)
         self.model_config = DenoiserConfig(
@@ -73,11 +74,6 @@ class DenoiserTask:
             seg_classes=config.data.seg_classes or (),
             latent=space,
         )
-
-    def to(self, device: torch.device) -> None:
-        """Puts what it works with on a device."""
-        if self.latents is not None:
-            self.latents.to(device)
 
     def build(self) -> PatchUNet:
         """The network, freshly initialised from torch's global generator."""

@@ -25,11 +25,6 @@ from pipeline.training.state import TrainState, Validation, Weights
 from pipeline.training.upscaling import UpscalerTask
 from schemas.errors import RunError
 
-_TASKS: dict[Kind, type[DenoiserTask] | type[UpscalerTask]] = {
-    "denoiser": DenoiserTask,
-    "upscaler": UpscalerTask,
-}
-
 GALLERY_CROPS = 6
 GALLERY_NUMBER = 10**9
 """Crops of this number on are never trained on: the picture shows held-out windows."""
@@ -69,8 +64,11 @@ class Session:
             if config.validation
             else None
         )
-        self.task = _TASKS[kind](config, self.crops)
-        self.task.to(device)
+        self.task: DenoiserTask | UpscalerTask = (
+            DenoiserTask(config, self.crops, device)
+            if kind == "denoiser"
+            else UpscalerTask(config, self.crops)
+        )
         torch.manual_seed(config.seed)
         net = self.task.build()
         if config.init is not None:

@@ -36,9 +36,6 @@ class UpscalerTask:
         net = UpscalerNetConfig.model_validate(config.net.model_dump())
         self.model_config = UpscalerConfig(net=net)
 
-    def to(self, device: torch.device) -> None:
-        """It holds nothing that lies on a device."""
-
     def validation(self, net: nn.Module, crops: CropSet, device: torch.device) -> Validation:
         """The loss over the first crops; there are no noise levels."""
         losses = [

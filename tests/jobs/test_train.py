@@ -150,12 +150,19 @@ def test_two_workers_end_with_the_weights_of_one(
     finish(start(tmp_path, CONFIG + "workers: 2\n"))
     one, two = checkpoint(undisturbed[0]), checkpoint(tmp_path)
     assert one.keys() == two.keys()
-    a, b = (
-        torch.cat([tensors[name].flatten() for name in sorted(one) if name.startswith("average/")])
-        for tensors in (one, two)
-    )
-    # rounding, and what Adam makes of it in 30 steps where a gradient is 0 but for rounding
-    assert 0 < float((a - b).norm() / a.norm()) < 1e-3
+    kernels = [name for name in one if name.startswith("average/") and one[name].ndim == 4]
+    everything = [name for name in one if name.startswith("average/")]
+    assert 0 < difference(one, two, kernels) < 5e-5, "relative, after 30 steps; measured: 3e-6"
+    # Adam divides a gradient by its size, and so moves a bias before a normalisation, whose
+    # gradient is 0 but for rounding; what the network makes does not notice
+    assert difference(one, two, everything) < 1e-3
+
+
+def difference(
+    one: dict[str, torch.Tensor], two: dict[str, torch.Tensor], names: list[str]
+) -> float:
+    a, b = (torch.cat([tensors[name].flatten() for name in names]) for tensors in (one, two))
+    return float((a - b).norm() / a.norm())
 
 
 def test_a_training_that_only_gets_worse_stops_early_with_its_best_weights(tmp_path: Path) -> None:

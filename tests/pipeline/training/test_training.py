@@ -208,7 +208,7 @@ def test_the_learning_rate_warms_up_and_falls_to_a_hundredth() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"crop": 33}, "not a multiple of 4"),
+        ({"crop": 33}, "no multiple of 4"),
         ({"workers": 3}, "does not divide among 3 workers"),
         ({"batch": 4, "workers": 2, "accumulate": 4}, "2 workers of 4 micro-batches"),
         ({"patience": 1}, "needs data under `validation`"),
@@ -255,5 +255,5 @@ def test_fields_that_contradict_each_other_are_said_with_their_place(tmp_path: P
         "data: {shards: x.tar, classes: [a]}\nout: x\nlicence: CC0\ncrop: 100\n"
         "net: {patch: 4, widths: [16, 32, 48, 64]}\n"
     )
-    with pytest.raises(RecipeError, match=r"line 4, crop: 100 is not a multiple of 32"):
+    with pytest.raises(RecipeError, match=r"line 4, crop: 100 is no multiple of 32"):
         load_config(path, CONFIGS["denoiser"])
