@@ -57,9 +57,10 @@ def strength_experiment(
     samples: Sequence[Sample],
     seed: int,
     track: Track,
-    strengths: Sequence[float] = STRENGTHS,
+    strengths: Sequence[float] | None = None,
 ) -> Result:
-    """The curve, and a sheet of copies at rising strength."""
+    """The curve, over `STRENGTHS` if nothing is said, and a sheet of copies at rising strength."""
+    strengths = strengths or STRENGTHS
     images = [sample.rgb_hwc for sample in samples]
     points = [_Point(0.0, *_agreement(detector, samples, images), None)]
     shown: list[list[Tile]] = [[Tile(image)] for image in images[:SHOWN]]

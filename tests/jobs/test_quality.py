@@ -21,7 +21,7 @@ from schemas.recipe import Source
 from tests.models import tiny_denoiser, tiny_upscaler
 from tests.pipeline.shards import sample_files, tar_of
 
-IMAGES = 2
+IMAGES = 1
 SETTINGS = Settings(images=IMAGES, pairs=2, steps=2)
 
 
@@ -34,7 +34,7 @@ def one_thread() -> None:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards, a training configuration, a denoiser, an upscaler and a detector."""
     folder = tmp_path_factory.mktemp("quality")
-    files = [file for i in range(IMAGES) for file in sample_files(f"s{i}", 48, 48 + 2 * i)]
+    files = [file for i in range(2) for file in sample_files(f"s{i}", 48, 48 + 2 * i)]
     shard = folder / "val.tar"
     shard.write_bytes(tar_of(files))
     source = {
@@ -65,7 +65,9 @@ def measured(place: Path, model: str, data: str, settings: Settings) -> str:
 @pytest.fixture(scope="module")
 def whole(place: Path) -> str:
     torch.set_num_threads(1)
-    return measured(place, "denoiser", "train.yaml", SETTINGS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.quality.strength.STRENGTHS", (0.2, 0.5))
+        return measured(place, "denoiser", "train.yaml", SETTINGS)
 
 
 def test_every_part_of_a_denoiser_has_its_table_and_its_pictures(place: Path, whole: str) -> None:
