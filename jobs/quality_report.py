@@ -16,8 +16,10 @@ from pipeline.quality.table import Check, Result, Table
 
 BEGIN: Final = "<!-- quality: made by `noiseloom quality`; the next run replaces it -->"
 END: Final = "<!-- end of quality -->"
-COLOURS: Final = 192
-"""Of a picture in a report: a palette keeps a sheet of photographs below a megabyte."""
+COLOURS: Final = 256
+PLAIN_PIXELS: Final = 1_500_000
+"""Pictures of more pixels get a palette of `COLOURS`, which keeps sheets below a megabyte; smaller
+ones keep every shade, for single pixels are looked at in them."""
 
 
 def print_table(table: Table, console: Console) -> None:
@@ -38,9 +40,10 @@ def save_pictures(result: Result, folder: Path) -> dict[str, str]:
     names = {}
     for i, (caption, picture) in enumerate(result.pictures.items()):
         name = f"{result.table.part}-{i + 1}.png"
-        picture.convert("RGB").quantize(COLOURS, Image.Quantize.MEDIANCUT).save(
-            folder / name, optimize=True
-        )
+        shown = picture.convert("RGB")
+        if shown.width * shown.height > PLAIN_PIXELS:
+            shown = shown.quantize(COLOURS, Image.Quantize.MEDIANCUT)
+        shown.save(folder / name, optimize=True)
         names[caption] = name
     return names
 

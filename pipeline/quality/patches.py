@@ -99,7 +99,5 @@ def sliced_wasserstein(made: Floats, real: Floats, rng: Generator) -> float:
         raise ValueError(f"as many patches of the same shape: {made.shape} and {real.shape}")
     directions = rng.standard_normal((real[0].size, DIRECTIONS)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=0)
-    a, b = (
-        np.sort(x.reshape(len(x), -1) @ directions, axis=0) for x in (made, real)
-    )
+    a, b = (np.sort(x.reshape(len(x), -1) @ directions, axis=0) for x in (made, real))
     return float(np.abs(a - b).mean() * 1000)
