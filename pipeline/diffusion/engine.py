@@ -18,10 +18,12 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
 from pipeline.diffusion.buckets import Shape, batches, pad
+from pipeline.diffusion.grain import grained
 from pipeline.diffusion.label_map import LabelMap
 from pipeline.diffusion.latent import unit_tone
 from pipeline.diffusion.native import DenoiserConfig, NativeNet
 from pipeline.diffusion.sampler import denoise, noised
+from pipeline.diffusion.seam import joined
 from pipeline.diffusion.tiling import tiled
 from pipeline.diffusion.tone import FloatImage, Tone
 from pipeline.seeds import gaussian
@@ -33,6 +35,8 @@ CPU_BATCH_PIXELS = 2**16
 56 ms by four, which filling up short batches would cost again."""
 GPU_BATCH_PIXELS = 2**23
 """Of one batch on a GPU: 27 images of 640x480."""
+GRAIN_SEED = 2**53
+"""Added to the seed of the noise, which is below: grain is other noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,8 @@ class Repaint:
     """One image to change: where (`mask_hw`), how strongly, with which noise, showing what.
 
     `start_hwc` is what is noised inside the mask: at strengths below 1 its coarse colours last.
+    `hole`: nothing of what `image_hwc` shows inside the mask may come out. `grain_hwc`: an image
+    whose grain is wanted, if it is another one.
     """
 
     image_hwc: ImageArray
@@ -48,6 +54,8 @@ class Repaint:
     label_map_chw: LabelMap
     strength: float
     noise: int
+    hole: bool = False
+    grain_hwc: ImageArray | None = None
 
 
 def repaint(
@@ -128,8 +136,20 @@ def _finish(task: Repaint, tone: Tone, values_hwc: FloatImage) -> ImageArray | S
     height, width = task.image_hwc.shape[:2]
     if not np.isfinite(values_hwc).all():
         return SampleError("not_finite", "the model returned NaN or infinity")
-    made = tone.decode(values_hwc[:height, :width])
+    made = tone.decode(_fitted(task, tone, values_hwc[:height, :width]))
     return np.where(task.mask_hw[:, :, None], made, task.image_hwc)
+
+
+def _fitted(task: Repaint, tone: Tone, made_hwc: FloatImage) -> FloatImage:
+    """What was made, without a step at the border of a hole, and with grain."""
+    picture = tone.encode(task.image_hwc)
+    like = ~task.mask_hw if task.hole else np.ones_like(task.mask_hw)
+    if task.hole:
+        made_hwc = joined(made_hwc, picture, task.mask_hw)
+    if task.grain_hwc is not None:
+        picture = tone.encode(task.grain_hwc)
+        like = np.ones(picture.shape[:2], bool)
+    return grained(made_hwc, picture, task.mask_hw, like, task.noise + GRAIN_SEED)
 
 
 def _stack(images_hwc: Sequence[FloatImage], device: torch.device) -> Tensor:

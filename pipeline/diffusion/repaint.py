@@ -16,13 +16,19 @@ from schemas.sample import BoolArray, ImageArray, Sample
 
 @dataclass(frozen=True, eq=False)
 class PaintJob:
-    """Repaint `sample` where `free_hw` is True, from the image and to the labels of `wanted`."""
+    """Repaint `sample` where `free_hw` is True, from the image and to the labels of `wanted`.
+
+    `hole`: nothing of what the sample shows there may come out. `grain_hwc`: an image whose grain
+    is wanted, if it is another one.
+    """
 
     sample: Sample
     wanted: Sample
     free_hw: BoolArray
     strength: float
     noise: int
+    hole: bool = False
+    grain_hwc: ImageArray | None = None
 
 
 def repaint_samples(
@@ -38,8 +44,16 @@ def repaint_samples(
             continue
         try:
             wanted = label_map(job.wanted, model.config.classes, model.config.seg_classes)
-            images = job.sample.image_hwc, job.free_hw, job.wanted.image_hwc
-            tasks[i] = Repaint(*images, wanted, job.strength, job.noise)
+            tasks[i] = Repaint(
+                job.sample.image_hwc,
+                job.free_hw,
+                job.wanted.image_hwc,
+                wanted,
+                job.strength,
+                job.noise,
+                job.hole,
+                job.grain_hwc,
+            )
         except SampleError as error:
             results[i] = error
     results.update(zip(tasks, repaint(model, list(tasks.values()), steps, guidance), strict=True))

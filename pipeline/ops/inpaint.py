@@ -120,8 +120,9 @@ class Inpaint(Op):
 
         masks = [self._mask(sample, draw) for sample, draw in zip(samples, draws, strict=True)]
         wanted = [self._wanted(*each) for each in zip(samples, draws, masks, strict=True)]
+        hole = self.region in ("remove", "regions")
         jobs = [
-            PaintJob(sample, want, mask, draw["strength"], draw["noise"])
+            PaintJob(sample, want, mask, draw["strength"], draw["noise"], hole)
             for sample, want, mask, draw in zip(samples, wanted, masks, draws, strict=True)
         ]
         model = cast("NativeNet", models[self.model])

@@ -86,7 +86,9 @@ class Restyle(Op):
             if donor is not None and _rgb(donor):
                 free = free_region(sample, self.protect, self.classes)
                 start = _with_look(sample, donor, free, curve)
-                jobs[i] = PaintJob(start, start, free, draw["strength"], draw["noise"])
+                jobs[i] = PaintJob(
+                    start, start, free, draw["strength"], draw["noise"], grain_hwc=donor.image_hwc
+                )
         made = repaint_samples(model, list(jobs.values()), self.steps, self.guidance)
         for i, image in zip(jobs, made, strict=True):
             outcomes[i] = (

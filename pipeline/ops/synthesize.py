@@ -94,8 +94,10 @@ class Synthesize(Op):
         wanted = [self._wanted(sample, draw, peers) for sample, draw in pairs]
         free = [np.ones((one.height, one.width), bool) for one in wanted]
         jobs = [
-            PaintJob(one, one, mask, 1.0, draw["noise"])
-            for one, mask, draw in zip(wanted, free, draws, strict=True)
+            PaintJob(
+                one, one, mask, 1.0, draw["noise"], grain_hwc=_lender(sample, draw, peers).image_hwc
+            )
+            for (sample, draw), one, mask in zip(pairs, wanted, free, strict=True)
         ]
         model = cast("NativeNet", models[self.model])
         made = repaint_samples(model, jobs, self.steps, self.guidance)
@@ -108,7 +110,7 @@ class Synthesize(Op):
 
     def _wanted(self, sample: Sample, draw: Draw, peers: Peers) -> Sample:
         """The labels, over a picture that has nothing but the tone."""
-        tone = peers.get(draw["tone"], sample)
+        tone = _lender(sample, draw, peers)
         if self.layout == "recombined":
             layout = [Placed(*values) for values in draw["objects"]]
             sample = with_layout(sample, layout, peers)
@@ -126,3 +128,8 @@ class Synthesize(Op):
         ids = sample.class_map_hw
         unknown = None if ids is None else np.full_like(ids, IGNORE_ID)
         return replace(sample, instances=None, class_map_hw=unknown)
+
+
+def _lender(sample: Sample, draw: Draw, peers: Peers) -> Sample:
+    """Whose tone and grain the picture gets."""
+    return peers.get(draw["tone"], sample)
