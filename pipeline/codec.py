@@ -24,10 +24,10 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.encoding import encode_ids, encode_image, encode_png
-from pipeline.formats import Picture, is_png, load, png_bits, read_picture
+from pipeline.images.encoding import encode_ids, encode_image, encode_png
+from pipeline.images.formats import Picture, is_png, load, png_bits, read_picture
+from pipeline.images.orientation import stored_size, upright, upright_instances
 from pipeline.labels import Extra, labelled_size, labels_json, read_labels
-from pipeline.orientation import stored_size, upright, upright_instances
 from pipeline.source import EncodedSample
 from schemas.errors import SampleError
 from schemas.recipe import Output, Source

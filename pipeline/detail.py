@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.depth import levels_of
+from pipeline.images.depth import levels_of
 from schemas.sample import ImageArray
 
 READABLE: Final = 0.9

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from pipeline.depth import shown
+from pipeline.images.depth import shown
 from schemas.sample import IGNORE_ID, BoolArray, FloatArray, ImageArray, Sample
 
 Colour = tuple[int, int, int]

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pipeline.codec import decode
-from pipeline.depth import levels_of, shown
+from pipeline.images.depth import levels_of, shown
 from pipeline.overlay import Look, draw, look_for
 from pipeline.pictures import TILE_HEIGHT, Frame, Tile, contact_sheet, tile_scale
 from pipeline.source import EncodedSample

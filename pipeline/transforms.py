@@ -73,7 +73,7 @@ _EIGHT_BITS: Final = frozenset(
     PlanckianJitter Posterize RGBShift RandomFog RandomGamma RandomGravel RandomRain
     RandomShadow RandomSnow RandomSunFlare RandomToneCurve Solarize Spatter Superpixels ToGray
     ToSepia
-    """.split()
+    """.split()  # noqa: SIM905 - a list of names, one below the other, would be a page
 )
 """They fail on gray of 16 bits, return another type, or change colours, of which it has none. All
 others give, to two levels of 65535, what they give for the same image in floats (2.0.8; measured

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.depth import EIGHT_BIT, Levels, levels_of
+from pipeline.images.depth import EIGHT_BIT, Levels, levels_of
 from schemas.sample import ImageArray
 
 Curve = Literal["linear", "sqrt"]

@@ -3,11 +3,11 @@ moved, scaled and turned within what the data has.
 
 How many, which, and where: an object keeps its size to 10 % and stays within the sizes of its class
 among images of the same magnification, it lies near where its class lies, overlaps its neighbours
-as objects of its class do, and is turned freely only where its class is (`pipeline/layout.py`). A
+as objects of its class do, and is turned freely only where its class is (`scene/layout.py`). A
 place where anything would be hidden by more than 60 % is not taken; where labels are boxes alone,
 the emptiest of the best places is, for they do not say what else is there. Only clean cuts are
-pasted (`pipeline/cutout.py`): by the instance mask, by the class-id map in the box, or by an
-outline derived from the box. Light: `pipeline/light.py`; edges and labels: `pipeline/paste.py`.
+pasted (`scene/cutout.py`): by the instance mask, by the class-id map in the box, or by an
+outline derived from the box. Light: `scene/light.py`; edges and labels: `scene/paste.py`.
 
 `harmonise` noises and denoises a rim of 4 pixels to both sides of the new borders to this strength,
 with the new labels as condition; every other pixel is what was pasted or what was there. 0 needs
@@ -24,15 +24,15 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pipeline.cutout import cutout
-from pipeline.layout import Kin, Limits, Placed, place, scale_for, scene, turned_box
-from pipeline.light import alike, busy
 from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
 from pipeline.ops.fields import Classes, Guidance, Steps, Unit
-from pipeline.paste import Pasted, paste, seen_shape, shape_at
-from pipeline.recombine import LEAST_SEEN, is_shaped
+from pipeline.scene.cutout import cutout
+from pipeline.scene.layout import Kin, Limits, Placed, place, scale_for, scene, turned_box
+from pipeline.scene.light import alike, busy
+from pipeline.scene.paste import Pasted, paste, seen_shape, shape_at
+from pipeline.scene.recombine import LEAST_SEEN, is_shaped
+from pipeline.scene.shape import Shape
 from pipeline.seeds import noise_seed
-from pipeline.shape import Shape
 from schemas.sample import Sample
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """`restyle`: the look of another image of the chunk on this image's layout; labels stay where they
 are.
 
-The image gets the donor's ground, contrast, hue and light (`pipeline/look.py`), is noised to a
+The image gets the donor's ground, contrast, hue and light (`scene/look.py`), is noised to a
 strength, and denoised with its labels as condition. What the forward process keeps of an image is
 its coarse structure (SDEdit, Meng et al. 2022; ILVR, Choi et al. 2021, conditions on just that): so
 the donor's look arrives, and what does not survive such a change by arithmetic, stretched grain and
@@ -21,10 +21,10 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import field_validator
 
-from pipeline.look import look_of, restyled
 from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
 from pipeline.ops.fields import Classes, Guidance, Range, Steps, free_classes, uniform
 from pipeline.regions import Protect, free_region, of_classes
+from pipeline.scene.look import look_of, restyled
 from pipeline.seeds import noise_seed
 from schemas.errors import SampleError
 from schemas.sample import BoolArray, Sample

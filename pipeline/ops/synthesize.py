@@ -2,13 +2,13 @@
 denoiser: a new training pair, whose labels are what the picture was made from.
 
 `recombined` puts instances of the chunk together anew, by the chunk's own statistics of count,
-size, overlap and place (`pipeline/layout.py`); `own` makes another picture for the sample's own
+size, overlap and place (`scene/layout.py`); `own` makes another picture for the sample's own
 labels; `empty` one without objects. `guidance: 0` asks for nothing: with `layout: empty` that is
 plain unconditional generation, whose labels nobody knows: the sample says that it has none (no
 boxes, a class-id map of "ignore").
 
 The picture has the sample's size. Its brightness and contrast are those of a sample of the same
-statistics, which the draw names as `tone`, at the new layout (`pipeline/palette.py`). Of the sample
+statistics, which the draw names as `tone`, at the new layout (`scene/palette.py`). Of the sample
 itself nothing remains; PSNR and SSIM to it are not measured.
 
 Guidance, as seen on both sample datasets: at 1 a denoiser that was trained on incomplete labels
@@ -28,11 +28,11 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import Field, model_validator
 
-from pipeline.layout import Kin, Placed
 from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
 from pipeline.ops.fields import Guidance, Steps
-from pipeline.palette import palette
-from pipeline.recombine import draw_layout, with_layout, without_objects
+from pipeline.scene.layout import Kin, Placed
+from pipeline.scene.palette import palette
+from pipeline.scene.recombine import draw_layout, with_layout, without_objects
 from pipeline.seeds import noise_seed
 from schemas.sample import IGNORE_ID, Sample
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from pipeline.depth import shown
 from pipeline.diffusion.engine import Repaint, repaint
 from pipeline.diffusion.enlarge import upscale
 from pipeline.diffusion.label_map import LabelMap, label_map
 from pipeline.diffusion.native import NativeNet, NativeUpscaler
 from pipeline.diffusion.resample import enlarged, resized
+from pipeline.images.depth import shown
 from schemas.errors import SampleError
 from schemas.sample import ByteArray, ImageArray, Sample
 

@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline.codec import decode, decode_image, encode
 from pipeline.geometry import boxes_from_masks, rle_encode
 from pipeline.geometry import painted as rectangles
-from pipeline.orientation import upright
+from pipeline.images.orientation import upright
 from pipeline.source import EncodedSample
 from schemas.errors import SampleError
 from schemas.recipe import Output, Source

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pipeline.layout import Placed
 from pipeline.op import Draw, Peers
 from pipeline.ops.copy_paste import MOST_HIDDEN, CopyPaste
-from pipeline.paste import paste
+from pipeline.scene.layout import Placed
+from pipeline.scene.paste import paste
 from pipeline.seeds import rng_for
 from schemas.sample import Sample
 from tests.models import tiny_denoiser

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.codec import encode
-from pipeline.formats import read_picture
+from pipeline.images.formats import read_picture
 from pipeline.op import Models, Op
 from pipeline.ops import Classic
 from pipeline.recipe import FullRecipe

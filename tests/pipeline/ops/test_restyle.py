@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from pipeline.diffusion.native import NativeNet
-from pipeline.look import restyled
 from pipeline.op import Peers
 from pipeline.ops import Restyle
 from pipeline.regions import free_region
+from pipeline.scene.look import restyled
 from pipeline.seeds import rng_for
 from schemas.errors import SampleError
 from schemas.sample import Sample

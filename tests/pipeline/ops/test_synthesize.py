@@ -15,7 +15,7 @@ from pipeline.geometry import boxes_from_masks
 from pipeline.op import Models
 from pipeline.ops.copy_paste import CopyPaste
 from pipeline.ops.synthesize import Synthesize
-from pipeline.recombine import ground_ids
+from pipeline.scene.recombine import ground_ids
 from pipeline.seeds import rng_for
 from schemas.sample import Sample
 from tests.models import tiny_denoiser

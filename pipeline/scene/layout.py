@@ -32,10 +32,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from pipeline.cutout import at_border
 from pipeline.geometry import areas
 from pipeline.op import Peers
-from pipeline.per_sample import per_sample
+from pipeline.scene.cutout import at_border
+from pipeline.scene.per_sample import per_sample
 from schemas.sample import FloatArray, Sample
 
 KINSHIP: Final = 0.25

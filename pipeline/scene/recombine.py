@@ -1,7 +1,7 @@
 """A new layout for a sample: its instances and its class-id map, made of its kin's instances.
 
 As many objects of each class as one of its kin has, each with the shape of some instance of its
-class, at places drawn by the statistics (`pipeline/layout.py`). Where the dataset has masks or a
+class, at places drawn by the statistics (`scene/layout.py`). Where the dataset has masks or a
 class-id map, a shape is a donor's, later objects lie behind earlier ones, and boxes are tight to
 what is seen; with boxes alone an object is a box, turned like the ellipse in it.
 """
@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from pipeline.cutout import cutout, object_id
-from pipeline.layout import Kin, Limits, Placed, place, scale_for, scene, turned_box
 from pipeline.op import Peers
-from pipeline.shape import Shape
-from pipeline.warp import warped_shape
+from pipeline.scene.cutout import cutout, object_id
+from pipeline.scene.layout import Kin, Limits, Placed, place, scale_for, scene, turned_box
+from pipeline.scene.shape import Shape
+from pipeline.scene.warp import warped_shape
 from schemas.sample import (
     IGNORE_ID,
     NO_INSTANCES,

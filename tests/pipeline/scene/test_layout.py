@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.geometry import iou
-from pipeline.layout import TILT, Kin, overlaps, place, scale_for, scene
 from pipeline.op import Peers
+from pipeline.scene.layout import TILT, Kin, overlaps, place, scale_for, scene
 from schemas.sample import Instances, Sample
 from tests.pipeline.scenes import discs
 

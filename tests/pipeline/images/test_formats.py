@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.formats import load, png_bits, read_picture
+from pipeline.images.formats import load, png_bits, read_picture
 from schemas.errors import SampleError
 from schemas.sample import ByteArray, ImageArray
 from tests.pipeline.shards import painted, png
@@ -208,7 +208,7 @@ def test_odd_metadata_gives_no_warning() -> None:
     place = data.index(struct.pack("<HH", 33432, 2)) + 4
     odd = data[:place] + b"\xff\xff\xff\x7f" + data[place + 4 :]
     assert np.array_equal(pixels(odd), IMAGE)
-    code = "import sys, pipeline.formats as f; f.read_picture(sys.stdin.buffer.read())"
+    code = "import sys, pipeline.images.formats as f; f.read_picture(sys.stdin.buffer.read())"
     done = subprocess.run(
         [sys.executable, "-W", "always", "-c", code], input=odd, capture_output=True, check=True
     )

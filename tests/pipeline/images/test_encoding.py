@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, JpegImagePlugin
 
-from pipeline.encoding import encode_ids, encode_image, encode_png
-from pipeline.formats import read_picture
+from pipeline.images.encoding import encode_ids, encode_image, encode_png
+from pipeline.images.formats import read_picture
 from schemas.errors import SampleError
 from schemas.recipe import Output
 from schemas.sample import ByteArray, ImageArray

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.cutout import cutout
 from pipeline.geometry import boxes_from_masks
-from pipeline.layout import Placed
-from pipeline.light import contrasts
-from pipeline.paste import REACH, RIM, paste
+from pipeline.scene.cutout import cutout
+from pipeline.scene.layout import Placed
+from pipeline.scene.light import contrasts
+from pipeline.scene.paste import REACH, RIM, paste
 from schemas.sample import IGNORE_ID, Sample
 from tests.pipeline.scenes import discs
 

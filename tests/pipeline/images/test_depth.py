@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.depth import EIGHT_BIT, Levels, levels_of, shown
+from pipeline.images.depth import EIGHT_BIT, Levels, levels_of, shown
 from pipeline.overlay import scaled
 from tests.pipeline.shards import painted
 

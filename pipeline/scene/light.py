@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.per_sample import per_sample
-from pipeline.shape import Shape, ellipse_in
+from pipeline.scene.per_sample import per_sample
+from pipeline.scene.shape import Shape, ellipse_in
 from schemas.sample import BoolArray, FloatArray, Sample
 
 GAIN: Final = (0.5, 2.0)

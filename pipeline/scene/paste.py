@@ -1,6 +1,6 @@
 """Objects pasted into a sample: pixels, boxes, masks and class-id map, with what they hide.
 
-Light (`pipeline/light.py`): a pasted pixel is ground + gain · (pixel - donor's ground).
+Light (`scene/light.py`): a pasted pixel is ground + gain · (pixel - donor's ground).
 
 Edges: the border is a ramp of about two pixels, as wide as the blur of a lens; beyond `REACH`
 pixels around a pasted object no pixel changes.
@@ -19,13 +19,13 @@ from typing import Final
 import cv2
 import numpy as np
 
-from pipeline.cutout import cutout, object_id
 from pipeline.geometry import boxes_from_masks
-from pipeline.layout import Placed
-from pipeline.light import gain, ground_around
 from pipeline.op import Peers
-from pipeline.shape import Shape, ellipse_in
-from pipeline.warp import warped_pixels, warped_shape
+from pipeline.scene.cutout import cutout, object_id
+from pipeline.scene.layout import Placed
+from pipeline.scene.light import gain, ground_around
+from pipeline.scene.shape import Shape, ellipse_in
+from pipeline.scene.warp import warped_pixels, warped_shape
 from schemas.sample import IGNORE_ID, BoolArray, FloatArray, Instances, Sample
 
 REACH: Final = 3

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.layout import Placed
-from pipeline.shape import Shape
+from pipeline.scene.layout import Placed
+from pipeline.scene.shape import Shape
 from schemas.sample import FloatArray, Sample
 
 Window = tuple[int, int, int, int]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from pipeline.geometry import boxes_from_masks
-from pipeline.orientation import stored_size, upright, upright_instances
+from pipeline.images.orientation import stored_size, upright, upright_instances
 from schemas.sample import Instances
 
 every_orientation = pytest.mark.parametrize("orientation", range(1, 9))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.diffusion.tone import Curve
-from pipeline.look import look_of, restyled
+from pipeline.scene.look import look_of, restyled
 from schemas.sample import ByteArray, FloatArray, ImageArray, Instances, Sample
 
 CELLS = ((10, 10, 30, 30), (50, 14, 74, 38), (20, 44, 44, 64))

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry import iou
-from pipeline.per_sample import per_sample
-from pipeline.shape import Shape, ellipse_in
+from pipeline.scene.per_sample import per_sample
+from pipeline.scene.shape import Shape, ellipse_in
 from schemas.sample import IGNORE_ID, BoolArray, FloatArray, Sample
 
 EXTENT_IOU: Final = 0.8

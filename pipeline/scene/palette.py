@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.light import like_ground
-from pipeline.shape import ellipse_in
+from pipeline.scene.light import like_ground
+from pipeline.scene.shape import ellipse_in
 from schemas.sample import IGNORE_ID, ByteArray, Sample
 
 

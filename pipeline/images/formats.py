@@ -33,7 +33,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from pipeline.orientation import upright
+from pipeline.images.orientation import upright
 from schemas.errors import SampleError
 from schemas.sample import DeepArray, ImageArray
 

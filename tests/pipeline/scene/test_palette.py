@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.diffusion.tone import Tone
-from pipeline.palette import palette
+from pipeline.scene.palette import palette
 from tests.pipeline.scenes import discs
 
 ONE = discs([(40, 40, 20, "a")], ground=20, bright=120, class_map=True)

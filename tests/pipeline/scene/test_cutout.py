@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.cutout import cutout, object_id
+from pipeline.scene.cutout import cutout, object_id
 from schemas.sample import Sample
 from tests.pipeline.scenes import discs
 

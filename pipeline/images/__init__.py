@@ -1,0 +1,1 @@
+"""Image files and their pixels: formats read and written, EXIF orientation, bits per pixel."""
