@@ -48,7 +48,7 @@ def tiny_upscaler(folder: Path, seed: int = 0) -> NativeUpscaler:
         torch.manual_seed(seed)
         net = UpscalerNet(config.net)
         for tail in net.tails.values():
-            torch.nn.init.normal_(tail.weight, std=0.05)  # fresh ones give zeros
+            torch.nn.init.normal_(tail.weight, std=0.01)  # fresh ones give zeros
         save_native(folder, config, net.state_dict())
     loaded = _loaded(folder)
     assert isinstance(loaded, NativeUpscaler)
