@@ -86,8 +86,9 @@ def test_ops_that_make_pixels_carry_gray_of_16_bits(models: Models) -> None:
         after = applied(op, before, models)
         assert isinstance(after, Sample), op
         assert after.deep
-        assert after.image_hwc.min() >= before.image_hwc.min()
-        assert after.image_hwc.max() <= before.image_hwc.max()
+        over = np.ptp(before.image_hwc) // 50  # of bicubic, where an image is shrunk back
+        assert after.image_hwc.min() + over >= before.image_hwc.min()
+        assert after.image_hwc.max() <= before.image_hwc.max() + over
         same_size = after.image_hwc.shape == before.image_hwc.shape
         new = after.image_hwc[after.image_hwc != before.image_hwc] if same_size else after.image_hwc
         assert new.size > 200
