@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jobs.training_progress import training_progress
 from pipeline.config import load_config
 from pipeline.detection.config import DetectorTraining
 from pipeline.samples import evenly, load_samples
@@ -71,7 +71,7 @@ def _fit(
     from pipeline.detection.training import train_detector
 
     net = DetectorConfig(classes=config.data.classes or (), **config.net.model_dump())
-    with _progress(console) as progress:
+    with training_progress(console) as progress:
         bar = progress.add_task("training", total=config.schooling.steps, loss="")
 
         def watch(step: int, loss: float) -> None:
@@ -139,14 +139,3 @@ def _card(config: DetectorTraining, detector: Detector, scores: Scores, n: int, 
 
 def _shards(source: Source) -> str:
     return ", ".join(f"`{shard}`" for shard in source.shards)
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}"),
-        TimeRemainingColumn(),
-        console=console,
-    )

@@ -129,9 +129,16 @@ def tracked(
     if tracking.uri is not None:
         be_quiet()
         tracker.begin(tracking, planned, versions)
+    with ended(tracker):
+        yield tracker
+
+
+@contextmanager
+def ended(tracker: Tracker) -> Iterator[None]:
+    """The MLflow run ends with the block, as the block does."""
     status = "FAILED"
     try:
-        yield tracker
+        yield
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"

@@ -17,18 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    track,
-)
+from rich.progress import Progress, track
 
 from jobs.model_card import write_card
 from jobs.ray_session import ray_session
 from jobs.train_log import TrainLog, train_log
+from jobs.training_progress import training_progress
 from pipeline.config import load_config
 from pipeline.models import describe
 from pipeline.source import expand_shards
@@ -187,7 +181,7 @@ def _fit(kind: Kind, config: TrainConfig, log: TrainLog, console: Console) -> Hi
     queue = Queue(actor_options={"num_cpus": 0})
     trainer = _trainer(kind, config, queue)
     history = History()
-    with ThreadPoolExecutor(1) as pool, _progress(console) as progress:
+    with ThreadPoolExecutor(1) as pool, training_progress(console) as progress:
         bar = progress.add_task("training", total=config.steps, loss="")
         fitting = pool.submit(trainer.fit)
         while not fitting.done() or not queue.empty():
@@ -256,14 +250,3 @@ def _cause(error: BaseException) -> str:
         return str(error)
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1] if lines else ''}"
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}"),
-        TimeRemainingColumn(),
-        console=console,
-    )

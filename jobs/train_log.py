@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from jobs.tracking import Tracker, be_quiet, log_metrics, open_run, without_secrets
+from jobs.tracking import Tracker, be_quiet, ended, log_metrics, open_run, without_secrets
 from pipeline.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -70,15 +70,8 @@ def train_log(
     if config.tracking.uri is not None:
         be_quiet()
         _begin(tracker, config, kind, Path(config_path))
-    status = "FAILED"
-    try:
+    with ended(tracker):
         yield TrainLog(tracker)
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        tracker.end(status)
 
 
 def _begin(tracker: Tracker, config: TrainConfig, kind: str, config_path: Path) -> None:

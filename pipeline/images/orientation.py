@@ -31,6 +31,10 @@ _STEPS: Final = {
 }
 
 
+INVERSE: Final = {orientation: orientation for orientation in range(1, 9)} | {6: 8, 8: 6}
+"""The orientation that undoes one: turns to the left and to the right undo each other."""
+
+
 def stored_size(hw: tuple[int, int], orientation: int) -> tuple[int, int]:
     """Height and width as stored of an image that is upright at `hw`, and the other way round."""
     return hw[::-1] if _STEPS[orientation][0] else hw
@@ -51,11 +55,12 @@ def upright_instances(instances: Instances, hw: tuple[int, int], orientation: in
     if masks_nhw is not None:
         turned = upright(np.moveaxis(masks_nhw, 0, 2), orientation)
         masks_nhw = np.ascontiguousarray(np.moveaxis(turned, 2, 0))
-    boxes_n4 = _upright_boxes(instances.boxes_n4, hw, orientation)
+    boxes_n4 = upright_boxes(instances.boxes_n4, hw, orientation)
     return Instances(boxes_n4, instances.labels, masks_nhw)
 
 
-def _upright_boxes(boxes_n4: FloatArray, hw: tuple[int, int], orientation: int) -> FloatArray:
+def upright_boxes(boxes_n4: FloatArray, hw: tuple[int, int], orientation: int) -> FloatArray:
+    """Boxes of the stored frame in that of the image, which is upright at `hw`."""
     transpose, columns, rows = _STEPS[orientation]
     x0, y0, x1, y1 = boxes_n4.T
     if transpose:
