@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.rarity import ClassShare, Rarity, read_classes, with_rare_copies
+from pipeline.rarity import Rarity, read_classes, with_rare_copies
 from pipeline.recipe import FullRecipe
 from pipeline.source import Chunk, with_copies
 from pipeline.store import Store
@@ -26,24 +26,9 @@ class _Planned(BaseModel):
     copies: tuple[int, ...] | None = None
 
 
-class _Share(BaseModel):
-    name: str
-    images: int
-    boxes: int
-    factor: float
-    before: int
-    after: int
-
-
-class _Rare(BaseModel):
-    images: int
-    unreadable: int
-    classes: tuple[_Share, ...]
-
-
 class _Kept(BaseModel):
     chunks: tuple[_Planned, ...]
-    rare: _Rare
+    rare: Rarity
 
 
 def share_copies(
@@ -100,5 +85,4 @@ def _as_planned(
         with_copies(chunk, plan.copies or (copies,) * plan.samples, copies)
         for chunk, plan in zip(chunks, kept.chunks, strict=True)
     )
-    shares = tuple(ClassShare(**share.model_dump()) for share in kept.rare.classes)
-    return shared, Rarity(kept.rare.images, kept.rare.unreadable, shares)
+    return shared, kept.rare

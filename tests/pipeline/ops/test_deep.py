@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -17,10 +17,7 @@ from pipeline.source import EncodedSample
 from pipeline.weave import RunContext, WovenCopy, weave_chunk
 from schemas.errors import SampleError
 from schemas.sample import Sample
-from tests.models import tiny_denoiser, tiny_upscaler
 from tests.pipeline.ops.examples import (
-    CLASSES,
-    SEG_CLASSES,
     applied,
     deep,
     example_ops,
@@ -29,15 +26,6 @@ from tests.pipeline.ops.examples import (
 )
 
 OPS = example_ops()
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
-    folder = tmp_path_factory.mktemp("models")
-    denoiser = tiny_denoiser(folder / "denoiser", CLASSES, SEG_CLASSES)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.diffusion.engine.CPU_BATCH_PIXELS", 2 * 64 * 64)
-        yield {"denoiser": denoiser, "upscaler": tiny_upscaler(folder / "upscaler")}
 
 
 def woven(op: Op, samples: Sequence[Sample], models: Models) -> list[WovenCopy]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +20,6 @@ from pipeline.ops import AnyOp
 from pipeline.regions import objects_region
 from schemas.errors import SampleError
 from schemas.sample import Sample
-from tests.models import tiny_denoiser, tiny_upscaler
 from tests.pipeline.ops.examples import (
     CLASSES,
     EXAMPLES,
@@ -42,16 +40,6 @@ from tests.pipeline.ops.examples import (
 OPS = example_ops()
 every_op = pytest.mark.parametrize("op", OPS, ids=map(name_of, OPS))
 SIZES = ((1, 1), (3, 40), (16, 16), (37, 111))
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
-    """Random weights, and batches of two small images: full ones would only cost time."""
-    folder = tmp_path_factory.mktemp("models")
-    denoiser = tiny_denoiser(folder / "denoiser", CLASSES, SEG_CLASSES)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.diffusion.engine.CPU_BATCH_PIXELS", 2 * 64 * 64)
-        yield {"denoiser": denoiser, "upscaler": tiny_upscaler(folder / "upscaler")}
 
 
 def same(a: Outcome | None, b: Outcome | None) -> bool:
