@@ -84,9 +84,11 @@ class RunPlan:
 
 def _chunk_json(chunk: Chunk) -> dict[str, object]:
     place: dict[str, object] = {"id": chunk.id, "shard": chunk.shard.url, "ordinal": chunk.ordinal}
-    copies = [sample.copies for sample in chunk.samples]
     record = place | {"samples": len(chunk.samples)}
-    return record if None in copies else record | {"copies": copies}
+    named = [sample.copies for sample in chunk.samples if sample.copies is not None]
+    if len(named) < len(chunk.samples):
+        return record
+    return record | {"copies": [len(copies) for copies in named]}
 
 
 def make_plan(path: str | Path, console: Console | None = None) -> RunPlan:

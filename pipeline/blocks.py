@@ -25,7 +25,7 @@ ENCODED = pa.schema(
         ("content", pa.string()),
         ("shard", pa.string()),
         ("problem", pa.list_(pa.string())),
-        ("copies", pa.int64()),
+        ("copies", pa.list_(pa.int64())),
     ]
 )
 
@@ -53,7 +53,8 @@ def encoded_samples(block: pa.Table) -> tuple[str, list[EncodedSample]]:
     chunk_id = str(records[0]["chunk"])
     for record in records:
         del record["chunk"]
-        record["problem"] = tuple(record["problem"]) if record["problem"] else None
+        for name in ("problem", "copies"):
+            record[name] = None if record[name] is None else tuple(record[name])
     return chunk_id, [EncodedSample(**record) for record in records]
 
 

@@ -43,13 +43,13 @@ class Shard:
 
 @dataclass(frozen=True)
 class SampleRef:
-    """One sample of a shard: consecutive members with the same key. `copies`: how many are made of
-    it, where not the recipe says that.
+    """One sample of a shard: the members with the same key. `copies`: the numbers of those that are
+    made of it, where not the recipe says how many.
     """
 
     key: str
     members: tuple[Member, ...]
-    copies: int | None = None
+    copies: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Chunk:
 
     def copies(self, usual: int) -> tuple[int, ...]:
         """How many are made of each sample; `usual` is what the recipe says."""
-        return tuple(usual if one.copies is None else one.copies for one in self.samples)
+        return tuple(usual if one.copies is None else len(one.copies) for one in self.samples)
 
     def attempts(self, usual: int) -> int:
         """How many copies are made of all its samples."""
@@ -73,7 +73,7 @@ class Chunk:
 @dataclass(frozen=True)
 class EncodedSample:
     """One sample as bytes. `problem` is (slug, detail) of what the shard already shows wrong;
-    `copies` how many are made of it, where not the recipe says that.
+    `copies` the numbers of those that are made of it, where not the recipe says how many.
     """
 
     key: str
@@ -84,7 +84,7 @@ class EncodedSample:
     content: str
     shard: str
     problem: tuple[str, str] | None = None
-    copies: int | None = None
+    copies: tuple[int, ...] | None = None
 
 
 def expand_shards(patterns: Sequence[str]) -> list[str]:
@@ -189,7 +189,7 @@ def with_copies(chunk: Chunk, copies: tuple[int, ...], usual: int) -> Chunk:
     samples = zip(chunk.samples, copies, strict=True)
     return replace(
         chunk,
-        samples=tuple(replace(sample, copies=n) for sample, n in samples),
+        samples=tuple(replace(sample, copies=tuple(range(n))) for sample, n in samples),
         id=digest_of([chunk.id, list(copies)]),
     )
 

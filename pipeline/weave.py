@@ -107,7 +107,7 @@ def _copies(
     """
     if only is not None:
         return sorted({copy for key, copy in only if key == item.key})
-    return range(recipe.copies if item.copies is None else item.copies)
+    return range(recipe.copies) if item.copies is None else item.copies
 
 
 def _decode(encoded: EncodedSample, layout: Source) -> Outcome:
@@ -239,6 +239,8 @@ def _finish(copy: _Copy, judged: _Judged, recipe: FullRecipe, context: RunContex
         status="failed",
         reason=None,
         detail=None,
+        quarantine=None,
+        repairs=(),
         source_shard=copy.encoded.shard,
         source_key=copy.encoded.key,
         source_hash=copy.encoded.content,

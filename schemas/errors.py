@@ -6,6 +6,8 @@
     ├── ModelError          exit code 2   a model folder is missing, damaged or of the wrong kind
     ├── SinkError           exit code 3   the sink cannot be written, or holds something else
     ├── RunError            exit code 4   a run stopped: too many failures, lost samples
+    ├── AccessError         exit code 5   a store refuses: read-only, credentials, a wrong clock
+    ├── FullError           exit code 6   a disk or a quota is full
     └── SampleError         (none)        one sample is bad; becomes a row in the index, never ends
     a run
 
@@ -49,6 +51,18 @@ class RunError(NoiseloomError):
     """A run had to stop; starting it again resumes it."""
 
     exit_code = 4
+
+
+class AccessError(NoiseloomError):
+    """A store refuses: it is read-only, the credentials are wrong or expired, the clock is off."""
+
+    exit_code = 5
+
+
+class FullError(NoiseloomError):
+    """No space is left where something must be written; what is committed stays."""
+
+    exit_code = 6
 
 
 class SampleError(NoiseloomError):

@@ -12,7 +12,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Status = Literal["kept", "rejected", "failed"]
 
@@ -25,6 +25,13 @@ INDEX_SCHEMA = pa.schema(
         ("status", pa.string()),  # kept | rejected | failed
         ("reason", pa.string()),  # a fixed slug; null where kept
         ("detail", pa.string()),  # for a reader; null where kept
+        ("quarantine", pa.string()),  # path of the tar with the source's bytes; null unless failed
+        (
+            "repairs",  # what the recipe's policies mended in the source's labels
+            pa.list_(
+                pa.struct([("slug", pa.string()), ("policy", pa.string()), ("detail", pa.string())])
+            ),
+        ),
         ("source_shard", pa.string()),
         ("source_key", pa.string()),
         ("source_hash", pa.string()),  # of the source members' bytes
@@ -99,6 +106,17 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Repair:
+    """One fault of a source sample's labels that a policy of the recipe mended: its slug, the
+    policy, and what was there.
+    """
+
+    slug: str
+    policy: str
+    detail: str
+
+
+@dataclass(frozen=True)
 class IndexRow:
     """One attempted copy. The fields are those of INDEX_SCHEMA, in its order."""
 
@@ -106,6 +124,8 @@ class IndexRow:
     status: Status
     reason: str | None
     detail: str | None
+    quarantine: str | None
+    repairs: tuple[Repair, ...]
     source_shard: str
     source_key: str
     source_hash: str
@@ -139,7 +159,7 @@ def table_to_rows(table: pa.Table) -> list[IndexRow]:
 
 
 def _row(record: dict[str, object]) -> IndexRow:
-    nested = {"members": Member, "ops": AppliedOp, "scores": Score}
+    nested = {"members": Member, "ops": AppliedOp, "scores": Score, "repairs": Repair}
     values = dict(record)
     for name, type_ in nested.items():
         values[name] = tuple(type_(**item) for item in values[name] or [])  # type: ignore[attr-defined]

@@ -17,6 +17,8 @@ def row(
         status=status,
         reason=None if kept else "too_small",
         detail=None if kept else "3 px",
+        quarantine=None,
+        repairs=(),
         source_shard="in/a.tar",
         source_key=key,
         source_hash="00",

@@ -1,0 +1,25 @@
+"""What a store's OSError means to a user: the one place that tells a full disk from a locked door.
+
+`store.py` turns whatever a cloud's library raises into plain OSErrors; whoever uses a store turns
+those into an error with a message, by `storage_error`.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+from schemas.errors import AccessError, FullError, NoiseloomError
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_LOCKED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+def storage_error(error: OSError, place: str, otherwise: type[NoiseloomError]) -> NoiseloomError:
+    """The error to raise for `error`, met at `place`: FullError, AccessError, or `otherwise`."""
+    text = f"{place}: {error.strerror or error}"
+    if error.errno in _FULL:
+        return FullError(f"{text}; make room and start the same command again")
+    if error.errno in _LOCKED:
+        return AccessError(f"{text}; nothing was changed")
+    return otherwise(f"{place}: {error}")
