@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
-from pipeline.diffusion.buckets import Shape, batches, pad
+from pipeline.diffusion.buckets import Shape, pad
 from pipeline.diffusion.grain import grained
 from pipeline.diffusion.label_map import LabelMap
 from pipeline.diffusion.latent import unit_tone
+from pipeline.diffusion.memory import Made, made_in_batches
 from pipeline.diffusion.native import DenoiserConfig, NativeNet
 from pipeline.diffusion.sampler import denoise, noised
 from pipeline.diffusion.seam import joined
@@ -58,21 +59,21 @@ class Repaint:
     grain_hwc: ImageArray | None = None
 
 
-def repaint(
-    model: NativeNet, tasks: Sequence[Repaint], steps: int, guidance: float
-) -> list[ImageArray | SampleError]:
-    """One image per task, or `not_finite` where the model returned no numbers.
+def repaint(model: NativeNet, tasks: Sequence[Repaint], steps: int, guidance: float) -> list[Made]:
+    """One image per task, or `not_finite` where the model returned no numbers, `out_of_memory`
+    where it does not fit.
 
     `guidance` 1 follows the labels as learnt, more exaggerates them at twice the cost (Ho &
     Salimans 2022), 0 ignores them.
     """
     config = model.config
-    results: dict[int, ImageArray | SampleError] = {}
     shapes = [task.image_hwc.shape[:2] for task in tasks]
-    for shape, positions in batches(shapes, config.multiple, _batch_pixels(model)):
-        made = _repaint_batch(model, config, [tasks[i] for i in positions], shape, steps, guidance)
-        results.update(zip(positions, made, strict=True))
-    return [results[i] for i in range(len(tasks))]
+
+    def make(shape: Shape, positions: Sequence[int]) -> list[Made]:
+        batch = [tasks[i] for i in positions]
+        return _repaint_batch(model, config, batch, shape, steps, guidance)
+
+    return made_in_batches(model, shapes, config.multiple, _batch_pixels(model), make)
 
 
 def _repaint_batch(
@@ -82,7 +83,7 @@ def _repaint_batch(
     shape: Shape,
     steps: int,
     guidance: float,
-) -> list[ImageArray | SampleError]:
+) -> list[Made]:
     device = model.device
     tones = [_tone(model, task) for task in tasks]
     pairs = list(zip(tones, tasks, strict=True))
@@ -132,7 +133,7 @@ def guided(model: NativeNet, x: Tensor, t_b: Tensor, labels: Tensor, guidance: f
     return free + guidance * (conditional - free)
 
 
-def _finish(task: Repaint, tone: Tone, values_hwc: FloatImage) -> ImageArray | SampleError:
+def _finish(task: Repaint, tone: Tone, values_hwc: FloatImage) -> Made:
     height, width = task.image_hwc.shape[:2]
     if not np.isfinite(values_hwc).all():
         return SampleError("not_finite", "the model returned NaN or infinity")

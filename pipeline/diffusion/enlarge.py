@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from pipeline.diffusion.buckets import Shape, batches, pad
+from pipeline.diffusion.buckets import Shape, pad
+from pipeline.diffusion.memory import Made, made_in_batches
 from pipeline.diffusion.native import NativeUpscaler
 from pipeline.diffusion.resample import resized_values
 from pipeline.diffusion.tone import FloatImage, Tone
@@ -24,24 +25,22 @@ GPU_BATCH_PIXELS = 2**21
 """Of one batch of small images on a GPU: 6 of 640x480; 48 channels of them in bf16 are 200 MB."""
 
 
-def upscale(
-    model: NativeUpscaler, images: Sequence[ImageArray], factor: int
-) -> list[ImageArray | SampleError]:
+def upscale(model: NativeUpscaler, images: Sequence[ImageArray], factor: int) -> list[Made]:
     """Each image `factor` times as wide and high, or `not_finite` where the model returned no
-    numbers.
+    numbers, `out_of_memory` where it does not fit.
     """
-    results: dict[int, ImageArray | SampleError] = {}
     shapes = [image.shape[:2] for image in images]
     pixels = GPU_BATCH_PIXELS if model.device.type == "cuda" else CPU_BATCH_PIXELS
-    for shape, positions in batches(shapes, 1, pixels):
-        made = _upscale_batch(model, [images[i] for i in positions], factor, shape)
-        results.update(zip(positions, made, strict=True))
-    return [results[i] for i in range(len(images))]
+
+    def make(shape: Shape, positions: Sequence[int]) -> list[Made]:
+        return _upscale_batch(model, [images[i] for i in positions], factor, shape)
+
+    return made_in_batches(model, shapes, 1, pixels, make)
 
 
 def _upscale_batch(
     model: NativeUpscaler, images: Sequence[ImageArray], factor: int, shape: Shape
-) -> list[ImageArray | SampleError]:
+) -> list[Made]:
     tones = [Tone.of(image, "linear") for image in images]
     smalls = [tone.encode(image) for tone, image in zip(tones, images, strict=True)]
     stacked = torch.from_numpy(np.stack([pad(small, shape) for small in smalls]))
@@ -52,9 +51,7 @@ def _upscale_batch(
     ]
 
 
-def _finish(
-    tone: Tone, small: FloatImage, residual: FloatImage, factor: int
-) -> ImageArray | SampleError:
+def _finish(tone: Tone, small: FloatImage, residual: FloatImage, factor: int) -> Made:
     height, width = small.shape[0] * factor, small.shape[1] * factor
     values = resized_values(small, (height, width)) + residual[:height, :width]
     if not np.isfinite(values).all():
