@@ -42,7 +42,11 @@ def dry_run(path: str | Path, console: Console) -> None:
 
 def augment(path: str | Path, console: Console) -> None:
     """Runs, or resumes, this recipe."""
-    planned = make_plan(path, console)
+    augment_plan(make_plan(path, console), console)
+
+
+def augment_plan(planned: RunPlan, console: Console) -> None:
+    """Runs, or resumes, what is planned: a recipe's run, or another run's retry."""
     done = committed(planned.store, planned.run)
     missing = [chunk for chunk in planned.chunks if chunk.id not in done]
     if not missing and not _unfinished(planned):
