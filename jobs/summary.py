@@ -15,8 +15,9 @@ from jobs.plan import RunPlan
 from jobs.rare import rare_table
 from jobs.record import record_path
 from jobs.sheet import sheet_path
-from jobs.tracking import look_command, without_secrets
+from jobs.tracking import look_command
 from pipeline.recipe import FullRecipe
+from pipeline.secrets import without_secrets
 from pipeline.sink import published_path
 
 

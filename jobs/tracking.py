@@ -14,7 +14,6 @@ import io
 import json
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from rich.console import Console
 
 from jobs.live import Pace, Tally
 from jobs.plan import RunPlan
+from pipeline.secrets import without_secrets
 from schemas.recipe import Tracking, digest_of
 
 if TYPE_CHECKING:
@@ -39,12 +39,6 @@ _ENVIRONMENT: Final = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-
-
-def without_secrets(text: str) -> str:
-    """The text with user names, passwords and queries cut out of its URLs."""
-    text = re.sub(r"(\w://)[^/@\s\"']+@", r"\1", text)
-    return re.sub(r"(\w://[^\s\"'?]*)\?[^\s\"',\]}]*", r"\1", text)
 
 
 @dataclass

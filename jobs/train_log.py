@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from jobs.tracking import Tracker, be_quiet, ended, log_metrics, open_run, without_secrets
+from jobs.tracking import Tracker, be_quiet, ended, log_metrics, open_run
+from pipeline.secrets import without_secrets
 from pipeline.training.config import TrainConfig
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from jobs.live import Pace, Tally
 from jobs.plan import RunPlan
-from jobs.tracking import RUN_TAG, look_command, tracked, without_secrets
+from jobs.tracking import RUN_TAG, look_command, tracked
+from pipeline.secrets import without_secrets
 from schemas.recipe import Tracking
 from tests.jobs.sinks import planned_run
 
