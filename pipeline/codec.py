@@ -26,12 +26,12 @@ import numpy as np
 
 from pipeline.images.encoding import encode_ids, encode_image, encode_png
 from pipeline.images.formats import Picture, is_png, load, png_bits, read_picture
-from pipeline.images.orientation import stored_size, upright, upright_instances
-from pipeline.labels import Extra, labelled_size, labels_json, read_labels
+from pipeline.images.orientation import stored_size, upright
+from pipeline.labels import Labels, Rules, labelled_size, labels_json, read_labels
 from pipeline.source import EncodedSample
 from schemas.errors import SampleError
 from schemas.recipe import Output, Source
-from schemas.sample import IGNORE_ID, ByteArray, ImageArray, Instances, Lineage, Sample
+from schemas.sample import IGNORE_ID, ByteArray, ImageArray, Lineage, Sample
 
 __all__ = ["decode", "decode_image", "encode", "encode_png"]
 
@@ -47,8 +47,10 @@ def decode(encoded: EncodedSample, source: Source) -> Sample:
     sample = Sample(encoded.key, picture.image_hwc, None, None, lineage)
     if source.labels is not None:
         data = _there(encoded.labels, "missing_labels", source.labels, "labels")
-        instances, extra = _labels(data, picture, source.classes)
-        sample = replace(sample, instances=instances, extra=extra)
+        found = _labels(data, picture, Rules(source.classes, source.repair))
+        sample = replace(
+            sample, instances=found.instances, extra=found.extra, repairs=found.repairs
+        )
     if source.segmentation is not None:
         suffix = source.segmentation
         data = _there(encoded.segmentation, "missing_segmentation", suffix, "segmentation")
@@ -77,16 +79,11 @@ def _there(data: bytes | None, slug: str, suffix: str, name: str) -> bytes:
     return data
 
 
-def _labels(
-    data: bytes, picture: Picture, classes: tuple[str, ...] | None
-) -> tuple[Instances | None, Extra]:
+def _labels(data: bytes, picture: Picture, rules: Rules) -> Labels:
     hw, stored = picture.hw, stored_size(picture.hw, picture.orientation)
     if picture.orientation == 1 or (hw != stored and labelled_size(data) == hw):
-        return read_labels(data, hw, classes)
-    instances, extra = read_labels(data, stored, classes)
-    if instances is not None:
-        instances = upright_instances(instances, hw, picture.orientation)
-    return instances, extra
+        return read_labels(data, hw, rules)
+    return read_labels(data, stored, rules, picture.orientation)
 
 
 def _class_map(data: bytes, picture: Picture, classes: tuple[str, ...] | None) -> ByteArray:

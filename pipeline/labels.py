@@ -1,64 +1,102 @@
 """Labels files: the JSON of one sample, checked as it is read, and written the same way every time.
 
-What is wrong is a SampleError with one of these slugs:
+What is wrong with the file is a SampleError with one of these slugs:
 
-    bad_labels           no JSON object, or a field of the wrong type
-    labels_too_large     more than 16 MiB of text, or masks of more than 2^30 pixels together
+    bad_labels           no JSON object (`strict_json.py` says how strictly it is read), or a field
+                         of the wrong type
+    labels_too_large     more than 16 MiB of text, or masks of more than 2^29 pixels together
     size_mismatch        "width" and "height" are not the image's
     count_mismatch       boxes, labels and masks are not equally many
-    box_not_finite       NaN or infinity
-    box_reversed         x1 < x0 or y1 < y0
-    box_empty            no area inside the image
-    box_out_of_range     reaches out by more than 1 pixel
-    bad_mask             runs that do not fill the image, or a mask without a pixel
-    unknown_class        not among the recipe's `classes`
 
-Up to 1 pixel outside is cut off in silence: Pascal VOC's numbers begin at 1 and include the last
-pixel, so that a conversion that forgets one of the two is off by one. (In the sample datasets, none
-of 15,615 boxes is.)
+What is wrong with one object of it (`repair.py`) is a SampleError too, unless the recipe's policies
+mend it.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
-from pipeline.geometry import areas, boxes_from_masks, clip, overhang, rle_decode, rle_encode
+from pipeline.geometry import boxes_from_masks, rle_decode, rle_encode
+from pipeline.images.orientation import stored_size, upright, upright_boxes
+from pipeline.repair import Mender
+from pipeline.strict_json import read_object, shortened, text_of
 from schemas.errors import SampleError
+from schemas.index import Repair
+from schemas.recipe import RepairPolicies
 from schemas.sample import BoolArray, FloatArray, Instances, Sample
 
-MAX_BYTES: Final = 16 * 2**20
-MAX_MASK_PIXELS: Final = 2**30
-TOLERANCE_PX: Final = 1.0
+MAX_MASK_PIXELS: Final = 2**29
+"""Half a gigabyte as booleans, one byte each: beside the largest image that is read, with its file,
+a reader stays below 1.5 GB."""
+MAX_NAME: Final = 256
 FIELDS: Final = ("width", "height", "boxes", "labels", "masks")
 
 Extra = tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True)
+class Labels:
+    """What a labels file says: instances (None where it names no objects at all), other keys as
+    JSON text, and what was mended.
+    """
+
+    instances: Instances | None
+    extra: Extra
+    repairs: tuple[Repair, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a recipe says of labels: the legal classes (None: any), and the policies."""
+
+    classes: tuple[str, ...] | None = None
+    repair: RepairPolicies = field(default_factory=RepairPolicies)
+
+
+STRICT: Final = Rules()
+
+
 def read_labels(
-    data: bytes, hw: tuple[int, int], classes: tuple[str, ...] | None = None
-) -> tuple[Instances | None, Extra]:
-    """The instances of an image of this size, and what else the file says."""
-    record = _record(data)
+    data: bytes, hw: tuple[int, int], rules: Rules = STRICT, orientation: int = 1
+) -> Labels:
+    """The labels of an image of this size. Where they are of the stored frame of an image that EXIF
+    turns, `hw` is the stored size, and boxes and masks come out upright.
+    """
+    record = read_object(data)
     _check_size(record, hw)
-    extra = tuple((key, _text(value)) for key, value in record.items() if key not in FIELDS)
-    masks_nhw = _masks(record.get("masks"), hw)
-    boxes_n4 = _boxes(record.get("boxes"), masks_nhw)
-    if boxes_n4 is None:
-        return None, extra
-    labels = _names(record.get("labels"), classes)
-    counts = {len(labels), len(boxes_n4), len(boxes_n4 if masks_nhw is None else masks_nhw)}
-    if len(counts) > 1:
-        raise SampleError("count_mismatch", f"{len(boxes_n4)} boxes, {len(labels)} labels")
-    return Instances(_checked(boxes_n4, *hw), labels, masks_nhw), extra
+    fields = {name: record.pop(name, None) for name in FIELDS}
+    extra = tuple((key, text_of(value)) for key, value in record.items())
+    del record  # parsed JSON is large: it must not lie beside the masks
+    masks = None if fields["masks"] is None else _list(fields["masks"], "masks")
+    boxes_n4 = None if fields["boxes"] is None else _boxes(fields["boxes"])
+    if masks is None and boxes_n4 is None:
+        return Labels(None, extra)
+    names = _names(fields["labels"])
+    _check_counts(boxes_n4, names, masks)
+    mender = Mender(rules.repair)
+    kept = mender.known(names, rules.classes)
+    if boxes_n4 is not None:
+        boxes_n4, kept = mender.mended(boxes_n4, kept, *hw)
+    masks_nhw = None
+    if masks is not None:
+        masks_nhw, tight_n4, having = _masks(masks, kept, hw, orientation, mender)
+        boxes_n4 = tight_n4 if boxes_n4 is None else boxes_n4[having]
+        kept = [kept[i] for i in having]
+    assert boxes_n4 is not None
+    upright_n4 = upright_boxes(boxes_n4, stored_size(hw, orientation), orientation)
+    instances = Instances(upright_n4, tuple(names[i] for i in kept), masks_nhw)
+    return Labels(instances, extra, tuple(mender.repairs))
 
 
 def labelled_size(data: bytes) -> tuple[int, int] | None:
     """Height and width of the image that a labels file speaks of, by itself or its first mask."""
-    record = _record(data)
+    record = read_object(data)
     size: object = [record.get("height"), record.get("width")]
     if size == [None, None]:
         masks = record.get("masks")
@@ -70,10 +108,12 @@ def labelled_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def read_names(data: bytes, classes: tuple[str, ...] | None = None) -> tuple[str, ...]:
-    """The class of every object, and nothing else of the file checked."""
-    record = _record(data)
-    return _names(record.get("labels", []), classes)
+def read_names(data: bytes, rules: Rules = STRICT) -> tuple[str, ...]:
+    """The class of every object that the rules do not leave out for it, and nothing else of the
+    file checked.
+    """
+    names = _names(read_object(data).get("labels", []))
+    return tuple(names[i] for i in Mender(rules.repair).known(names, rules.classes))
 
 
 def labels_json(sample: Sample) -> bytes:
@@ -88,34 +128,27 @@ def labels_json(sample: Sample) -> bytes:
             masks = [rle_encode(mask_hw) for mask_hw in sample.instances.masks_nhw]
             record["masks"] = [{"size": size, "counts": counts} for counts in masks]
     record |= {key: json.loads(text) for key, text in sample.extra}
-    return _text(record).encode()
-
-
-def _text(value: object) -> str:
-    try:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False)
-    except ValueError as error:
-        raise SampleError("bad_labels", str(error)) from error
-
-
-def _record(data: bytes) -> dict[str, object]:
-    if len(data) > MAX_BYTES:
-        raise SampleError("labels_too_large", f"{len(data)} bytes, {MAX_BYTES} at most")
-    try:
-        record = json.loads(data.decode("utf-8-sig"))
-    except ValueError as error:
-        raise SampleError("bad_labels", f"no JSON: {error}") from error
-    except RecursionError as error:
-        raise SampleError("bad_labels", "JSON nested too deeply") from error
-    if not isinstance(record, dict):
-        raise SampleError("bad_labels", "not a JSON object")
-    return record
+    return text_of(record).encode()
 
 
 def _check_size(record: dict[str, object], hw: tuple[int, int]) -> None:
     for name, true in zip(("height", "width"), hw, strict=True):
-        if name in record and record[name] != true:
-            raise SampleError("size_mismatch", f"{name} is {record[name]!r}, the image's {true}")
+        value = record.get(name, true)
+        if isinstance(value, bool) or value != true:
+            raise SampleError("size_mismatch", f"{name} is {shortened(value)}, the image's {true}")
+
+
+def _check_counts(
+    boxes_n4: FloatArray | None, names: tuple[str, ...], masks: list[object] | None
+) -> None:
+    counts = {"labels": len(names)}
+    if boxes_n4 is not None:
+        counts["boxes"] = len(boxes_n4)
+    if masks is not None:
+        counts["masks"] = len(masks)
+    if len(set(counts.values())) > 1:
+        says = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise SampleError("count_mismatch", says)
 
 
 def _list(value: object, name: str) -> list[object]:
@@ -134,9 +167,7 @@ def _numbers(value: object) -> list[float] | None:
     return [math.inf if isinstance(x, int) and abs(x) > 2**1000 else float(x) for x in value]
 
 
-def _boxes(value: object, masks_nhw: BoolArray | None) -> FloatArray | None:
-    if value is None:
-        return None if masks_nhw is None else boxes_from_masks(masks_nhw)
+def _boxes(value: object) -> FloatArray:
     boxes = [_numbers(box) for box in _list(value, "boxes")]
     found = [box for box in boxes if box is not None]
     if len(found) < len(boxes):
@@ -145,56 +176,55 @@ def _boxes(value: object, masks_nhw: BoolArray | None) -> FloatArray | None:
     return np.array(found, dtype=np.float64).reshape(-1, 4)
 
 
-def _names(value: object, classes: tuple[str, ...] | None) -> tuple[str, ...]:
+def _names(value: object) -> tuple[str, ...]:
     names = _list(value, "labels")
     found = tuple(name for name in names if isinstance(name, str))
     if len(found) < len(names):
         raise SampleError("bad_labels", '"labels" holds something else than class names')
     for name in found:
-        if not name.isprintable():  # lone surrogates too: no file format takes them
-            raise SampleError("bad_labels", f"an impossible class name {name!r}")
-        if classes is not None and name not in classes:
-            raise SampleError("unknown_class", f"{name!r}; source.classes: {', '.join(classes)}")
+        # lone surrogates are not printable either: no file format takes them
+        if not name.isprintable() or not 0 < len(name) <= MAX_NAME:
+            raise SampleError("bad_labels", f"an impossible class name {shortened(name)}")
     return found
 
 
-def _checked(boxes_n4: FloatArray, height: int, width: int) -> FloatArray:
-    _refuse(np.any(~np.isfinite(boxes_n4), axis=1), boxes_n4, "box_not_finite")
-    _refuse(np.any(boxes_n4[:, 2:] < boxes_n4[:, :2], axis=1), boxes_n4, "box_reversed")
-    _refuse(overhang(boxes_n4, height, width) > TOLERANCE_PX, boxes_n4, "box_out_of_range")
-    inside = clip(boxes_n4, height, width)
-    _refuse(areas(inside) == 0, boxes_n4, "box_empty")
-    return inside
+def _masks(
+    masks: list[object],
+    places: Sequence[int],
+    hw: tuple[int, int],
+    orientation: int,
+    mender: Mender,
+) -> tuple[BoolArray, FloatArray, list[int]]:
+    """The masks at these places, upright; their boxes, as stored; and which of the places have one.
+
+    Each is turned as it is decoded: all of them turned at once would lie in memory twice.
+    """
+    if len(places) * hw[0] * hw[1] > MAX_MASK_PIXELS:
+        raise SampleError("labels_too_large", f"{len(places)} masks of {hw[0]}x{hw[1]} pixels")
+    masks_nhw = np.zeros((len(places), *stored_size(hw, orientation)), np.bool_)
+    tight_n4 = np.zeros((len(places), 4))
+    having: list[int] = []
+    for i, place in enumerate(places):
+        try:
+            mask_hw = _mask(masks[place], hw)
+        except ValueError as error:
+            mender.dropped("bad_mask", f"mask {place}: {error}")
+            continue
+        tight_n4[len(having)] = boxes_from_masks(mask_hw[None])[0]
+        masks_nhw[len(having)] = upright(mask_hw, orientation)
+        having.append(i)
+    return masks_nhw[: len(having)], tight_n4[: len(having)], having
 
 
-def _refuse(bad: BoolArray, boxes_n4: FloatArray, slug: str) -> None:
-    if bad.any():
-        i = int(bad.argmax())
-        raise SampleError(slug, f"box {i}: {boxes_n4[i].tolist()}")
-
-
-def _masks(value: object, hw: tuple[int, int]) -> BoolArray | None:
-    if value is None:
-        return None
-    masks = _list(value, "masks")
-    if len(masks) * hw[0] * hw[1] > MAX_MASK_PIXELS:
-        raise SampleError("labels_too_large", f"{len(masks)} masks of {hw[0]}x{hw[1]} pixels")
-    masks_nhw = np.zeros((len(masks), *hw), np.bool_)
-    for i, mask in enumerate(masks):
-        masks_nhw[i] = _mask(mask, i, hw)
-    return masks_nhw
-
-
-def _mask(value: object, i: int, hw: tuple[int, int]) -> BoolArray:
+def _mask(value: object, hw: tuple[int, int]) -> BoolArray:
+    """One mask as stored; ValueError where it is none."""
     if not isinstance(value, dict) or value.get("size") != list(hw):
-        raise SampleError("bad_mask", f"mask {i} has no size of {list(hw)}")
+        size = value.get("size") if isinstance(value, dict) else value
+        raise ValueError(f"its size is {shortened(size)}, the image's {list(hw)}")
     counts = value.get("counts")
     if not isinstance(counts, list) or not all(type(count) is int for count in counts):
-        raise SampleError("bad_mask", f"mask {i}: counts are not a list of whole numbers")
-    try:
-        mask_hw = rle_decode(counts, *hw)
-    except ValueError as error:
-        raise SampleError("bad_mask", f"mask {i}: {error}") from error
+        raise ValueError("counts are not a list of whole numbers")
+    mask_hw = rle_decode(counts, *hw)
     if not mask_hw.any():
-        raise SampleError("bad_mask", f"mask {i} has no pixel")
+        raise ValueError("no pixel")
     return mask_hw

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from pipeline.labels import read_names
+from pipeline.labels import Rules, read_names
 from pipeline.seeds import rng_for
 from pipeline.source import Chunk, read_label_files, with_copies
 from schemas.errors import SampleError
@@ -111,7 +111,7 @@ def _names_in(chunk: Chunk, source: Source) -> list[Names]:
 
 def _names(data: bytes | None, source: Source) -> Names:
     try:
-        return () if data is None else read_names(data, source.classes)
+        return () if data is None else read_names(data, Rules(source.classes, source.repair))
     except SampleError:
         return None
 

@@ -3,7 +3,9 @@
 The same function serves a run, a preview, a replay and the tests. It promises that a copy depends
 on nothing but the source sample, the recipe and the models (where an op looks at its peers, also on
 the other source samples of its chunk): not on the worker, the batch, or the number of threads. A
-sample that fails becomes a row with a slug; anything else that is raised ends the run.
+sample that fails becomes a row with a slug, and keeps the bytes that it was read from for the
+quarantine (`woven.py`); anything else that is raised ends the run. What a model makes of a picture
+fails by name, `black_output`, where it is black all over.
 """
 
 from __future__ import annotations
@@ -15,55 +17,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from pipeline import metrics
-from pipeline.codec import decode, encode
+from pipeline.codec import decode
 from pipeline.gate import Verdict
 from pipeline.op import Draw, Models, Op, Outcome, Peers
 from pipeline.recipe import FullRecipe
 from pipeline.seeds import rng_for
 from pipeline.source import EncodedSample
+from pipeline.woven import Copy, Judged, RunContext, WovenCopy, finished, once_each
 from schemas.errors import SampleError
-from schemas.index import AppliedOp, IndexRow, Score
-from schemas.members import copy_key
-from schemas.recipe import Source, digest_of
+from schemas.index import AppliedOp, Score
+from schemas.recipe import Source
 from schemas.sample import Sample
+
+__all__ = ["RunContext", "WovenCopy", "planned_copies", "weave_chunk"]
 
 CODEC_THREADS: Final = 2
 """Threads that decode and encode: the codecs release the GIL, and two hide each other's waits."""
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """What a row says of the run that made it."""
-
-    run: str
-    recipe_digest: str
-    chunk_id: str
-
-
-@dataclass(frozen=True)
-class WovenCopy:
-    """One attempted copy: its row (no shard, no members yet), its members by suffix, its pixels.
-
-    `members` is empty unless it is kept; `sample` is None where it failed.
-    """
-
-    row: IndexRow
-    members: dict[str, bytes]
-    sample: Sample | None
-
-
-@dataclass(frozen=True)
-class _Copy:
-    """A copy under way: what it comes from, what it is now, and the ops that made it so."""
-
-    encoded: EncodedSample
-    copy: int
-    source: Outcome
-    now: Outcome
-    ops: tuple[AppliedOp, ...] = ()
-    moved: bool = False
-    new_picture: bool = False
 
 
 def weave_chunk(
@@ -90,8 +59,8 @@ def weave_chunk(
             step = _Step(op, f"{op.kind}#{position}", recipe.seed, models, peers)
             under_way = _apply(step, under_way)
         verdicts = _judge(under_way, recipe, models)
-        finish = partial(_finish, recipe=recipe, context=context)
-        return list(threads.map(finish, under_way, verdicts))
+        finish = partial(finished, recipe=recipe, context=context)
+        return once_each(list(threads.map(finish, under_way, verdicts)))
 
 
 def planned_copies(encoded: Sequence[EncodedSample], recipe: FullRecipe) -> int:
@@ -117,10 +86,10 @@ def _decode(encoded: EncodedSample, layout: Source) -> Outcome:
         return error
 
 
-def _begin(encoded: EncodedSample, source: Outcome, copy: int) -> _Copy:
+def _begin(encoded: EncodedSample, source: Outcome, copy: int) -> Copy:
     if isinstance(source, Sample):
         source = replace(source, lineage=replace(source.lineage, copy=copy))
-    return _Copy(encoded, copy, source, source)
+    return Copy(encoded, copy, source, source)
 
 
 @dataclass(frozen=True)
@@ -134,7 +103,7 @@ class _Step:
     peers: Peers
 
 
-def _apply(step: _Step, copies: list[_Copy]) -> list[_Copy]:
+def _apply(step: _Step, copies: list[Copy]) -> list[Copy]:
     """One op on the copies that take it; the others stay in their place as they are."""
     out = list(copies)
     taking: list[tuple[int, Sample, Draw]] = []
@@ -152,6 +121,8 @@ def _apply(step: _Step, copies: list[_Copy]) -> list[_Copy]:
     op = step.op
     model = step.models[op.model_name].digest if op.model_name is not None else None
     outcomes = op.apply(samples, draws, step.models, step.peers)
+    if model is not None:
+        outcomes = [_seen(*pair) for pair in zip(samples, outcomes, strict=True)]
     for i, draw, outcome in zip(places, draws, outcomes, strict=True):
         if isinstance(outcome, SampleError):
             out[i] = replace(copies[i], now=_named(outcome, step.name))
@@ -164,7 +135,16 @@ def _apply(step: _Step, copies: list[_Copy]) -> list[_Copy]:
     return out
 
 
-def _draw(step: _Step, sample: Sample, copy: _Copy) -> Draw | SampleError | None:
+def _seen(before: Sample, after: Outcome) -> Outcome:
+    """What a model made, unless it is black where there was a picture: numbers that ran out of
+    range, or a safety filter, end like that, and no label shows it.
+    """
+    if isinstance(after, Sample) and not after.image_hwc.any() and before.image_hwc.any():
+        return SampleError("black_output", "the model returned an image that is black all over")
+    return after
+
+
+def _draw(step: _Step, sample: Sample, copy: Copy) -> Draw | SampleError | None:
     """The op's choices for this copy; None where it does not take the op."""
     rng = rng_for(step.seed, copy.encoded.key, copy.copy, step.name)
     if rng.random() >= step.op.p:
@@ -193,20 +173,11 @@ def _named(error: SampleError, step: str) -> SampleError:
     return SampleError(error.slug, f"{step}: {error.detail}" if error.detail else step)
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """All gates together: the first reason to reject, by which gate, and every score."""
-
-    reason: str | None = None
-    gate: str | None = None
-    scores: tuple[Score, ...] = ()
-
-
-def _judge(copies: Sequence[_Copy], recipe: FullRecipe, models: Models) -> list[_Judged]:
+def _judge(copies: Sequence[Copy], recipe: FullRecipe, models: Models) -> list[Judged]:
     """Every gate judges every finished sample: its score is written whatever the others say. One
     that compares pictures is not asked where an op made another.
     """
-    judged = [_Judged()] * len(copies)
+    judged = [Judged()] * len(copies)
     finished = [
         (i, copy.source, copy.now)
         for i, copy in enumerate(copies)
@@ -223,81 +194,11 @@ def _judge(copies: Sequence[_Copy], recipe: FullRecipe, models: Models) -> list[
     return judged
 
 
-def _and(before: _Judged, gate: str, verdict: Verdict) -> _Judged:
+def _and(before: Judged, gate: str, verdict: Verdict) -> Judged:
     scores = tuple(Score(f"{gate}.{name}", score) for name, score in verdict.scores.items())
     rejects = before.reason is None and not verdict.kept
-    return _Judged(
+    return Judged(
         reason=(verdict.reason or gate) if rejects else before.reason,
         gate=gate if rejects else before.gate,
         scores=(*before.scores, *scores),
     )
-
-
-def _finish(copy: _Copy, judged: _Judged, recipe: FullRecipe, context: RunContext) -> WovenCopy:
-    row = IndexRow(
-        sample_id=digest_of([copy.encoded.content, copy.copy, context.recipe_digest]),
-        status="failed",
-        reason=None,
-        detail=None,
-        quarantine=None,
-        repairs=(),
-        source_shard=copy.encoded.shard,
-        source_key=copy.encoded.key,
-        source_hash=copy.encoded.content,
-        copy=copy.copy,
-        chunk=context.chunk_id,
-        shard=None,
-        key=None,
-        members=(),
-        width=None,
-        height=None,
-        boxes=(),
-        labels=(),
-        ops=copy.ops,
-        psnr=None,
-        ssim=None,
-        scores=judged.scores,
-        seed=recipe.seed,
-        run=context.run,
-        recipe=context.recipe_digest,
-    )
-    if isinstance(copy.now, SampleError):
-        return _failed(row, copy.now)
-    psnr, ssim = _likeness(copy)
-    row = replace(_described(row, copy.now), psnr=psnr, ssim=ssim)
-    if judged.reason is not None:
-        row = replace(row, status="rejected", reason=judged.reason, detail=judged.gate)
-        return WovenCopy(row, {}, copy.now)
-    try:
-        members = encode(copy.now, recipe.source, recipe.output)
-    except SampleError as error:
-        return _failed(row, error)
-    row = replace(row, status="kept", key=copy_key(copy.encoded.key, copy.copy))
-    return WovenCopy(row, members, copy.now)
-
-
-def _failed(row: IndexRow, error: SampleError) -> WovenCopy:
-    return WovenCopy(replace(row, reason=error.slug, detail=error.detail or None), {}, None)
-
-
-def _described(row: IndexRow, sample: Sample) -> IndexRow:
-    objects = sample.objects
-    boxes = tuple(tuple(float(x) for x in box) for box in objects.boxes_n4)
-    return replace(
-        row, width=sample.width, height=sample.height, boxes=boxes, labels=objects.labels
-    )
-
-
-def _likeness(copy: _Copy) -> tuple[float | None, float | None]:
-    """PSNR and SSIM to the source; None where the geometry moved or the picture is another: pixels
-    have no counterpart.
-    """
-    source, now = copy.source, copy.now
-    if not isinstance(source, Sample) or not isinstance(now, Sample):
-        return None, None
-    if copy.moved or copy.new_picture:
-        return None, None
-    if source.image_hwc.shape != now.image_hwc.shape:
-        return None, None
-    images = source.image_hwc, now.image_hwc
-    return metrics.psnr(*images), metrics.ssim(*images)

@@ -33,11 +33,38 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+DropBox = Literal["drop_box", "quarantine"]
+
+
+class RepairPolicies(Spec):
+    """What is done about a fault of one object in a labels file, by its slug: `quarantine`, the
+    default, fails the sample and keeps its bytes; `drop_box` leaves the object out, box, label and
+    mask; `clip` cuts its box at the border of the image. Every repair is written into the index.
+
+    Faults of the whole file have no policy, because nothing says what was meant: `count_mismatch`
+    (which box has which label?), `size_mismatch` (labels of another image, or scaled?),
+    `bad_labels`, `labels_too_large`, a missing file. Nor has a class-id map, where there is no
+    object to leave out: `unknown_class_id`, `bad_class_map` and `class_map_size` quarantine.
+    """
+
+    box_not_finite: DropBox = "quarantine"
+    box_reversed: DropBox = "quarantine"
+    box_empty: DropBox = "quarantine"
+    box_out_of_range: Literal["clip", "drop_box", "quarantine"] = "quarantine"
+    bad_mask: DropBox = "quarantine"
+    unknown_class: DropBox = "quarantine"
+
+    def given(self) -> dict[str, str]:
+        """Those that are not `quarantine`."""
+        return {slug: policy for slug, policy in self if policy != "quarantine"}
+
+
 class Source(Spec):
     """Where the samples are, and which member of a tar is what.
 
     `shards`: paths or URLs; `{000..047}` counts, `*` matches. `classes` and `seg_classes` name the
-    legal labels; without them whatever stands in the data is accepted.
+    legal labels; without them whatever stands in the data is accepted. `repair`: what is done about
+    faults in labels.
     """
 
     shards: Names
@@ -46,6 +73,7 @@ class Source(Spec):
     segmentation: str | None = None
     classes: tuple[str, ...] | None = None
     seg_classes: tuple[str, ...] | None = None
+    repair: RepairPolicies = Field(default_factory=RepairPolicies)
 
 
 def _no_sixties(value: object) -> object:
@@ -162,6 +190,7 @@ class Recipe(Spec, Generic[OpT, GateT]):
             mode="json", exclude={"sink", "models", "resources", "tracking", "budget"}
         )
         shape["source"].pop("shards")
+        shape["source"]["repair"] = self.source.repair.given()  # a new slug changes no digest
         return digest_of({"recipe": shape, "models": model_digests, "schema": SCHEMA_VERSION})
 
 

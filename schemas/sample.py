@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import SampleError
+from schemas.index import Repair
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -75,6 +76,7 @@ class Sample:
     none.
 
     `extra` holds the other keys of the labels file as (key, JSON text): they are carried along.
+    `repairs` says what the recipe's policies mended in the labels as they were read.
     """
 
     key: str
@@ -83,6 +85,7 @@ class Sample:
     class_map_hw: ByteArray | None
     lineage: Lineage = field(default_factory=lambda: Lineage("", "", ""))
     extra: tuple[tuple[str, str], ...] = ()
+    repairs: tuple[Repair, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.image_hwc.shape[2:], self.image_hwc.dtype.name) not in _KINDS:

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.sample import FloatArray, Instances
+from schemas.sample import FloatArray
 
 T = TypeVar("T", bound=np.generic)
 
@@ -47,16 +47,6 @@ def upright(pixels: NDArray[T], orientation: int) -> NDArray[T]:
     pixels = pixels[:, ::-1] if columns else pixels
     pixels = pixels[::-1] if rows else pixels
     return np.ascontiguousarray(pixels)
-
-
-def upright_instances(instances: Instances, hw: tuple[int, int], orientation: int) -> Instances:
-    """Boxes and masks of the stored frame in that of the image, which is upright at `hw`."""
-    masks_nhw = instances.masks_nhw
-    if masks_nhw is not None:
-        turned = upright(np.moveaxis(masks_nhw, 0, 2), orientation)
-        masks_nhw = np.ascontiguousarray(np.moveaxis(turned, 2, 0))
-    boxes_n4 = upright_boxes(instances.boxes_n4, hw, orientation)
-    return Instances(boxes_n4, instances.labels, masks_nhw)
 
 
 def upright_boxes(boxes_n4: FloatArray, hw: tuple[int, int], orientation: int) -> FloatArray:

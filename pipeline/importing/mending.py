@@ -15,9 +15,9 @@ from typing import Final
 from pipeline.importing.drawing import ROUNDING_PX, box_of, draw
 from pipeline.importing.findings import Finding, dropped, repaired
 from pipeline.importing.records import Annotation, Box, Mask, ObjectId, Polygons, Runs
+from pipeline.labels import MAX_MASK_PIXELS
 from schemas.errors import SampleError
 
-MAX_MASK_PIXELS: Final = 2**30
 DECIMALS: Final = 4
 FAR_PX, FAR_SHARE = 2.0, 0.05
 """How far a box may be from its mask's: COCO's are of the outline, not of the pixels drawn."""

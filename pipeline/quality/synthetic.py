@@ -88,8 +88,8 @@ def _read(folder: Path, name: str) -> Sample | None:
     if not path.is_file():
         return None
     image = decode_image((folder / f"{name}.png").read_bytes())
-    instances, _ = read_labels(path.read_bytes(), (image.shape[0], image.shape[1]))
-    return Sample(name, image, instances, None)
+    found = read_labels(path.read_bytes(), (image.shape[0], image.shape[1]))
+    return Sample(name, image, found.instances, None)
 
 
 def _judged(

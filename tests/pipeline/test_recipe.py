@@ -94,6 +94,11 @@ def test_a_recipe_survives_the_way_to_a_worker(written: Path) -> None:
         ("seed: 3", "output: {format: webp, subsampling: 4:2:0}", "output", "quality and lossless"),
         ("seed: 3", "output: {format: webp, lossless: yes, quality: 9}", "output", "not both"),
         ("seg.png", "png", "output.format", "which source.segmentation names"),
+        ("a.tar", "a.tar, repair: {box_emty: drop_box}", "repair.box_emty", "mean box_empty?"),
+        ("a.tar", "a.tar, repair: {box_empty: clip}", "repair.box_empty", '"drop_box" or "quar'),
+        ("a.tar", "a.tar, repair: {bad_mask: drop}", "repair.bad_mask", "did you mean drop_box?"),
+        ("a.tar", "a.tar, repair: {count_mismatch: clip}", "repair.count_mismatch", "legal keys: "),
+        ("a.tar", "a.tar, repair: clip", "source.repair", "a mapping with the keys bad_mask, "),
     ],
 )
 def test_a_mistake_is_named_with_its_place_and_what_is_legal(
@@ -122,6 +127,21 @@ def test_any_class_may_be_named_where_the_source_names_none(written: Path) -> No
 def test_protected_objects_cannot_be_named_as_those_to_touch(written: Path) -> None:
     said = mistake(written, "model: denoiser,", "model: denoiser, protect: objects, classes: x,")
     assert "ops[1].classes:" in said and "leave one of the two out" in said
+
+
+def test_policies_are_part_of_the_digest_and_the_default_is_quarantine(written: Path) -> None:
+    text, digests = written.read_text(), []
+    for repair in (
+        "{}",
+        "{box_empty: quarantine}",
+        "{box_empty: drop_box}",
+        "{bad_mask: drop_box}",
+    ):
+        written.write_text(text.replace("a.tar", f"a.tar, repair: {repair}"))
+        digests.append(load_recipe(written).digest({}))
+    written.write_text(text)
+    assert digests[:2] == [load_recipe(written).digest({})] * 2
+    assert len(set(digests)) == 3
 
 
 @pytest.mark.parametrize("words", ["4:4:4", "4:2:2", "4:2:0"])

@@ -19,9 +19,10 @@ from pipeline.seeds import noise_seed, rng_for
 from pipeline.source import EncodedSample
 from pipeline.weave import RunContext, WovenCopy, weave_chunk
 from schemas.errors import SampleError
-from schemas.recipe import Spec
+from schemas.index import Repair
+from schemas.recipe import RepairPolicies, Spec
 from schemas.sample import Sample
-from tests.pipeline.shards import sample_files
+from tests.pipeline.shards import labels, png, sample_files
 
 CONTEXT = RunContext("run-1", "recipe-1", "chunk-1")
 
@@ -80,6 +81,13 @@ class Anew(Speckle):
     """Another picture altogether."""
 
     new_picture: ClassVar[bool] = True
+
+
+class Dark(Speckle):
+    """Makes everything black."""
+
+    def _one(self, sample: Sample, draw: Draw) -> Outcome:
+        return replace(sample, image_hwc=np.zeros_like(sample.image_hwc))
 
 
 class Bright(Gate):
@@ -206,8 +214,9 @@ def test_a_sample_that_cannot_be_decoded_fails_alone() -> None:
     assert [copy.row.status for copy in copies] == ["kept"] * 2 + ["failed"] * 2 + ["kept"] * 2
     failed = copies[2]
     assert failed.row.reason == "unknown_format"
-    assert (failed.row.key, failed.row.ops, failed.members, failed.sample) == (None, (), {}, None)
-    assert [c.members for c in woven("ac", [Speckle()])] == [c.members for c in copies if c.members]
+    assert (failed.row.key, failed.row.ops, failed.sample) == (None, (), None)
+    kept = [copy.members for copy in copies if copy.row.status == "kept"]
+    assert [copy.members for copy in woven("ac", [Speckle()])] == kept
 
 
 @pytest.mark.parametrize(
@@ -272,6 +281,55 @@ def test_the_first_gate_that_rejects_gives_the_reason_and_every_score_is_written
 def test_failed_samples_are_not_judged() -> None:
     copies = woven("ab", [Speckle(not_applied=("b",))], [Bright(least=0)], copies=1)
     assert [len(copy.row.scores) for copy in copies] == [1, 0]
+
+
+def test_the_first_failed_copy_of_a_sample_has_the_bytes_of_its_source() -> None:
+    no_bytes = EncodedSample("c", b"", "png", None, None, "", "", ("member_too_large", "c.png"))
+    empty = replace(encoded("d", image=b""), labels=None)
+    ops = [Speckle(not_applied=("b",))]
+    copies = weave_chunk([encoded("b"), no_bytes, empty], recipe(ops), {}, CONTEXT)
+    assert {copy.row.status for copy in copies} == {"failed"}
+    files = {name.partition(".")[2]: data for name, data in sample_files("b")}
+    assert [copy.members for copy in copies[:4]] == [files, {}, {}, {}]
+    assert copies[4].members == {"png": b"", "seg.png": files["seg.png"]}
+
+
+def test_what_was_mended_in_the_labels_is_in_every_row_of_the_sample() -> None:
+    boxes = [(4, 5, 12, 13), (16, 8, 50, 20), (3, 3, 3, 9)]
+    sample = replace(encoded("a"), labels=labels(24, 32, boxes))
+    policies = RepairPolicies(box_out_of_range="clip", box_empty="drop_box")
+    for ops, gates, status in (
+        ([Speckle()], [], "kept"),
+        ([Speckle()], [Bright(least=250)], "rejected"),
+        ([Speckle(not_applied=("a",))], [], "failed"),
+    ):
+        base = recipe(ops, gates)
+        source = base.source.model_copy(update={"repair": policies})
+        mending = base.model_copy(update={"source": source})
+        rows = [copy.row for copy in weave_chunk([sample], mending, {}, CONTEXT)]
+        assert [row.status for row in rows] == [status] * 2
+        for row in rows:
+            assert row.repairs == (
+                Repair("box_out_of_range", "clip", "box 1: [16.0, 8.0, 50.0, 20.0]"),
+                Repair("box_empty", "drop_box", "box 2: [3.0, 3.0, 3.0, 9.0]"),
+            )
+    (strict,) = weave_chunk([sample], recipe([Speckle()], copies=1), {}, CONTEXT)
+    assert (strict.row.reason, strict.row.repairs) == ("box_out_of_range", ())
+
+
+def test_a_model_that_makes_a_picture_black_fails_the_sample_by_name() -> None:
+    models: Models = {"denoiser": NamedModel()}
+    black = replace(encoded("b"), image=png(np.zeros((24, 32, 3), np.uint8)))
+
+    def reasons(op: Op) -> list[str | None]:
+        samples = [encoded("a"), black]
+        copies = weave_chunk(samples, recipe([Speckle(), op], copies=1), models, CONTEXT)
+        return [copy.row.reason for copy in copies]
+
+    assert reasons(Dark(model="denoiser")) == ["black_output"] * 2
+    assert reasons(Dark()) == [None, None]
+    copies = weave_chunk([black], recipe([Dark(model="denoiser")], copies=1), models, CONTEXT)
+    assert copies[0].row.status == "kept"
 
 
 def test_a_replay_makes_the_copies_it_names() -> None:

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from pipeline.geometry import boxes_from_masks
-from pipeline.images.orientation import stored_size, upright, upright_instances
-from schemas.sample import Instances
+from pipeline.images.orientation import stored_size, upright, upright_boxes
 
 every_orientation = pytest.mark.parametrize("orientation", range(1, 9))
 
@@ -36,17 +35,10 @@ def test_boxes_and_masks_lie_over_what_they_lay_over(
     boxes_n4 = np.array([[x0, y0, x1, y1]], np.float64)
     seen_hw = upright(mask_hw, orientation)
     hw = seen_hw.shape[0], seen_hw.shape[1]
-    turned = upright_instances(Instances(boxes_n4, ("a",), mask_hw[None]), hw, orientation)
-    assert turned.masks_nhw is not None
-    assert np.array_equal(turned.masks_nhw[0], seen_hw)
-    assert turned.boxes_n4.tolist() == boxes_from_masks(turned.masks_nhw).tolist()
+    turned = upright_boxes(boxes_n4, hw, orientation)
+    assert turned.tolist() == boxes_from_masks(seen_hw[None]).tolist()
 
 
 @every_orientation
-def test_a_sample_without_objects_is_turned_too(orientation: int) -> None:
-    empty = Instances(np.zeros((0, 4)), (), np.zeros((0, 5, 7), bool))
-    hw = stored_size((5, 7), orientation)
-    turned = upright_instances(empty, hw, orientation)
-    assert turned.masks_nhw is not None
-    assert turned.masks_nhw.shape == (0, *hw)
-    assert turned.boxes_n4.shape == (0, 4)
+def test_no_boxes_are_turned_too(orientation: int) -> None:
+    assert upright_boxes(np.zeros((0, 4)), (5, 7), orientation).shape == (0, 4)
