@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import signal
 import sqlite3
 import subprocess
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,110 +12,24 @@ import duckdb
 import pytest
 import webdataset
 
-from pipeline.sink import read_index
+from pipeline.index_files import read_index
 from pipeline.store import Store
-from tests.models import tiny_denoiser, tiny_upscaler
+from tests.jobs.workplace import (
+    CHUNKS,
+    CLASSIC,
+    COPIES,
+    SAMPLES,
+    Workplace,
+    kill,
+    workplace,
+    write_source,
+)
 from tests.pipeline.shards import sample_files, tar_of
-
-ROOT = Path(__file__).parents[2]
-SAMPLES, COPIES, CHUNKS = 36, 2, 12
-
-CLASSIC = "- {kind: classic, transforms: [{HorizontalFlip: {p: 0.5}}]}"
-OPS = f"""
-{CLASSIC}
-- {{kind: noise_denoise, model: denoiser, strength: [0.2, 0.4], steps: 3, p: 0.6}}
-- {{kind: inpaint, model: denoiser, region: background, steps: 3, p: 0.3}}
-- {{kind: super_resolve, model: upscaler, scale: 2, then: keep, p: 0.3}}
-"""
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """A folder with one recipe in it."""
-
-    folder: Path
-
-    @property
-    def sink(self) -> Path:
-        return self.folder / "out"
-
-    def run(self, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self._command(),
-            cwd=self.folder,
-            env=self._environment(**environment),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def start(self) -> subprocess.Popen[bytes]:
-        """In a session of its own, so that it can be killed with all that it has started."""
-        with (self.folder / "said.txt").open("w") as said:
-            return subprocess.Popen(
-                self._command(),
-                cwd=self.folder,
-                env=self._environment(),
-                stdout=said,
-                stderr=said,
-                start_new_session=True,
-            )
-
-    def pending(self) -> int:
-        return len(list(self.sink.glob("index/_pending/*/*.parquet")))
-
-    def left(self) -> dict[str, bytes]:
-        """Every file of the result that holds no time: shards and published index."""
-        files = [*self.sink.glob("shards/*.tar"), *self.sink.glob("index/*.parquet")]
-        return {path.name: path.read_bytes() for path in sorted(files)}
-
-    def record(self) -> dict[str, dict[str, float]]:
-        (path,) = (p for p in self.sink.glob("runs/*.json") if not p.name.endswith(".plan.json"))
-        record: dict[str, dict[str, float]] = json.loads(path.read_bytes())
-        return record
-
-    def _command(self) -> list[str]:
-        code = "from jobs.cli import main; main()"
-        return [sys.executable, "-c", code, "run", "cells.yaml"]
-
-    def _environment(self, **environment: str) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **environment}
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("source")
-    for number in range(2):
-        keys = [f"s{number}{n:02d}" for n in range(SAMPLES // 2)]
-        sizes = {key: 96 + 8 * (i % 3) for i, key in enumerate(keys)}
-        files = [file for key in keys for file in sample_files(key, sizes[key], width=128)]
-        (folder / f"train-{number}.tar").write_bytes(tar_of(files))
-    tiny_denoiser(folder / "denoiser", classes=("cell",))
-    tiny_upscaler(folder / "upscaler")
-    return folder
-
-
-def workplace(
-    folder: Path,
-    source: Path,
-    ops: str = OPS,
-    pool: str = "[1, 1]",
-    tracking: str = "null",
-) -> Workplace:
-    """By default a recipe of all ops, with models that are tiny and know nothing."""
-    folder.mkdir(exist_ok=True)
-    models = ", ".join(
-        f"{name}: {{native: '{source}/{name}'}}" for name in ("denoiser", "upscaler")
-    )
-    models = models if "model:" in ops else ""
-    text = (
-        f"source: {{shards: '{source}/train-*.tar', segmentation: seg.png}}\n"
-        f"sink: out\nseed: 7\ncopies: {COPIES}\nchunk_size: 3\n"
-        f"resources: {{pool: {pool}}}\ntracking: {{uri: {tracking}}}\n"
-        f"models: {{{models}}}\nops:\n{ops}\n"
-    )
-    (folder / "cells.yaml").write_text(text)
-    return Workplace(folder)
+    return write_source(tmp_path_factory.mktemp("source"))
 
 
 @dataclass(frozen=True)
@@ -204,11 +113,8 @@ def test_a_killed_run_goes_on_where_it_was_with_the_result_of_an_undisturbed_one
 ) -> None:
     place = workplace(tmp_path / "killed", source)
     process = place.start()
-    while place.pending() < 2:
-        assert process.poll() is None, (place.folder / "said.txt").read_text()
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    place.wait_for_commits(process, 2)
+    kill(process)
     assert place.pending() < CHUNKS
     assert list(place.sink.glob("index/*.parquet")) == []
 
