@@ -11,15 +11,25 @@ from typing import Final
 
 from schemas.errors import AccessError, FullError, NoiseloomError
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _LOCKED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 def storage_error(error: OSError, place: str, otherwise: type[NoiseloomError]) -> NoiseloomError:
     """The error to raise for `error`, met at `place`: FullError, AccessError, or `otherwise`."""
-    text = f"{place}: {error.strerror or error}"
+    text = described(error, place)
     if error.errno in _FULL:
         return FullError(f"{text}; make room and start the same command again")
     if error.errno in _LOCKED:
         return AccessError(f"{text}; nothing was changed")
-    return otherwise(f"{place}: {error}")
+    return otherwise(text)
+
+
+def described(error: OSError, place: str) -> str:
+    """One line: the place, the file if it is another one, and what is wrong."""
+    what = " ".join(str(error.strerror or error).split())
+    file = str(error.filename or "")
+    if not file or file == place:
+        return f"{place}: {what}"
+    within = f"{place.rstrip('/')}/"
+    return f"{file}: {what}" if file.startswith(within) else f"{place}: {file}: {what}"

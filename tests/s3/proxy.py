@@ -44,12 +44,14 @@ Kind = Literal[
     "AccessDenied",
     "RequestTimeTooSkewed",
     "NoSuchBucket",
+    "409",
 ]
 
 ERRORS: dict[str, tuple[int, str, str]] = {
     "500": (500, "InternalError", "We encountered an internal error. Please try again."),
     "503": (503, "SlowDown", "Please reduce your request rate."),
     "429": (429, "TooManyRequests", "Please reduce your request rate."),
+    "409": (409, "ConditionalRequestConflict", "The conditional request cannot succeed."),
     "lost_500": (500, "InternalError", "We encountered an internal error. Please try again."),
     "ExpiredToken": (400, "ExpiredToken", "The provided token has expired."),
     "InvalidAccessKeyId": (
@@ -85,7 +87,7 @@ class Fault:
     path: str = ""
     at: int = 1
     times: int = 1
-    after: int | None = None  # cut, stall_body: bytes of the body that still come; None is half
+    after: int | None = None  # cut, stall_body: bytes of the body that still come, half at most
     seconds: float = 60.0  # stall, stall_body
     seen: int = field(default=0, init=False)
 
@@ -225,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif kind == "lost_500":
                 self._refuse(kind)
             else:
-                cut = fault is not None and status < 300 and kind in ("cut", "stall_body")
+                cut = fault is not None and status < 300 and answer
                 self._answer(status, headers, answer, fault if cut else None, proxy)
 
     def _forward(self, proxy: Proxy, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
@@ -259,7 +261,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is None:
             self.wfile.write(body)
             return
-        self.wfile.write(body[: len(body) // 2 if fault.after is None else fault.after])
+        half = len(body) // 2
+        self.wfile.write(body[: half if fault.after is None else min(half, fault.after)])
         self.wfile.flush()
         if fault.kind == "stall_body":
             proxy.over.wait(fault.seconds)
