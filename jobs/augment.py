@@ -24,7 +24,8 @@ from jobs.record import record_exists, versions, write_record
 from jobs.sheet import write_sheet
 from jobs.summary import print_plan, print_summary
 from jobs.tracking import Tracker, tracked
-from pipeline.sink import committed, pending_runs, publish, published_runs, read_index
+from pipeline.index_files import pending_runs, published_runs, read_index
+from pipeline.publication import committed, publish, unmade
 from pipeline.source import Chunk
 from schemas.errors import RunError
 from schemas.index import INDEX_SCHEMA
@@ -63,7 +64,7 @@ def augment_plan(planned: RunPlan, console: Console) -> None:
 def _unfinished(planned: RunPlan) -> bool:
     """All chunks are there, but a kill came before, in or after the publishing."""
     store, run = planned.store, planned.run
-    if run in pending_runs(store):
+    if run in pending_runs(store) or any(slot.run == run for slot in unmade(store)):
         return True
     return run in published_runs(store) and not record_exists(store, run)
 
@@ -107,6 +108,9 @@ def _finish(planned: RunPlan, pace: Pace, tracker: Tracker, console: Console) ->
     check_conserved(planned, index)
     _check_budget(planned, counts.failed, counts.attempted)
     publish(store, run, [chunk.id for chunk in planned.chunks])
+    index = read_index(store, [run])  # without the chunks that another run published meanwhile
+    counts = counts_of(index)
+    check_conserved(planned, index)
     sheet = write_sheet(planned, index)
     tracker.summary(counts.figures())
     if sheet is not None:
@@ -119,7 +123,7 @@ def _finish(planned: RunPlan, pace: Pace, tracker: Tracker, console: Console) ->
 def _rows(planned: RunPlan) -> pa.Table:
     """The index of this run as far as it is committed."""
     store, run = planned.store, planned.run
-    if run not in {*published_runs(store), *pending_runs(store)}:
+    if run not in {*pending_runs(store), *published_runs(store)}:  # in this order: publishing moves
         return INDEX_SCHEMA.empty_table()
     return read_index(store, [run], pending=True)
 

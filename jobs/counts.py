@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from jobs.plan import RunPlan
+from pipeline.slots import owners, read_slots
 from schemas.errors import RunError
 
 
@@ -58,12 +59,15 @@ def counts_of(index: pa.Table) -> Counts:
 
 
 def check_conserved(planned: RunPlan, index: pa.Table) -> None:
-    """Every chunk of the run has a row for each of its copies, and nothing else is there."""
+    """Every chunk of the run has a row for each of its copies, or is published by another run; and
+    nothing else is there.
+    """
     found = Counter(index["chunk"].to_pylist())
+    owner = owners(read_slots(planned.store))
     for chunk in planned.chunks:
         expected = chunk.attempts(planned.recipe.copies)
-        there = found.pop(chunk.id, None)  # None: published by another run
-        if there not in (None, expected):
+        there = found.pop(chunk.id, 0)
+        if there != expected and (there or owner.get(chunk.id, planned.run) == planned.run):
             raise RunError(f"chunk {chunk.id}: {there} rows, expected {expected}")
     if found:
         raise RunError(f"{planned.run}: rows of chunks that are not planned: {', '.join(found)}")

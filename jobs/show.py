@@ -22,8 +22,8 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.sheet import written
+from pipeline.index_files import read_index
 from pipeline.sheet import Pair, before_after, readable
-from pipeline.sink import read_index
 from pipeline.source import Chunk, read_chunk, scan_shard
 from pipeline.store import Store
 from schemas.errors import SinkError, SourceError

@@ -16,9 +16,9 @@ from jobs.rare import rare_table
 from jobs.record import record_path
 from jobs.sheet import sheet_path
 from jobs.tracking import look_command
+from pipeline.index_files import published_path
 from pipeline.recipe import FullRecipe
 from pipeline.secrets import without_secrets
-from pipeline.sink import published_path
 
 
 def print_plan(planned: RunPlan, done: AbstractSet[str], console: Console) -> None:

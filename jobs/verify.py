@@ -30,7 +30,8 @@ from jobs.audit import (
 )
 from jobs.record import record_path
 from jobs.replay import Replayer, spread
-from pipeline.sink import SHARDS, pending_runs, published_runs, read_index
+from pipeline.index_files import pending_runs, published_runs, read_index
+from pipeline.sink import SHARDS
 from pipeline.store import Store
 from schemas.errors import SinkError
 from schemas.index import IndexRow, table_to_rows

@@ -8,8 +8,10 @@ from jobs.counts import counts_of
 from jobs.live import Pace
 from jobs.plan import RunPlan, make_plan, write_plan
 from jobs.record import write_record
+from pipeline.index_files import read_index
 from pipeline.models import load_models
-from pipeline.sink import commit_chunk, publish, read_index
+from pipeline.publication import publish
+from pipeline.sink import commit_chunk
 from pipeline.source import read_chunk
 from pipeline.weave import RunContext, planned_copies, weave_chunk
 from tests.pipeline.shards import sample_files, tar_of

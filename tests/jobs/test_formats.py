@@ -17,8 +17,8 @@ from jobs.sheet import write_sheet
 from jobs.show import show
 from jobs.summary import print_plan
 from jobs.verify import verify
+from pipeline.index_files import published_path, read_index
 from pipeline.ops import Inpaint, NoiseDenoise
-from pipeline.sink import published_path, read_index
 from schemas.errors import RecipeError
 from schemas.index import IndexRow, table_to_rows
 from schemas.members import image_among, split_name

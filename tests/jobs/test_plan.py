@@ -6,13 +6,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
 from jobs.counts import check_conserved, counts_of
 from jobs.plan import RunPlan, make_plan, write_plan
 from jobs.sheet import chosen, sheet_path, write_sheet
-from pipeline.sink import read_index
+from pipeline.index_files import read_index
+from pipeline.slots import Slot, add_slot
 from schemas.errors import RecipeError, RunError, SourceError
 from schemas.index import AppliedOp, rows_to_table
 from tests.jobs.sinks import planned_run, weave
@@ -100,7 +102,17 @@ def test_counts_are_conserved_and_name_reasons_and_ops(planned: RunPlan) -> None
     renamed = pc.binary_join_element_wise(index["chunk"], "x", "")
     stranger = index.set_column(place, "chunk", renamed)
     with pytest.raises(RunError, match="not planned"):
-        check_conserved(planned, stranger)
+        check_conserved(planned, pa.concat_tables([index, stranger]))
+    with pytest.raises(RunError, match="0 rows, expected 6"):
+        check_conserved(planned, index.slice(6))
+
+
+def test_a_chunk_without_rows_must_be_published_by_another_run(planned: RunPlan) -> None:
+    weave(planned)
+    index = read_index(planned.store, [planned.run], pending=True)
+    other = Slot(run="other", chunks=(planned.chunks[0].id,))
+    assert add_slot(planned.store, [], other)
+    check_conserved(planned, index.slice(6))
 
 
 def test_the_contact_sheet_is_made_from_what_was_written(planned: RunPlan) -> None:

@@ -15,7 +15,7 @@ from jobs.plan import RunPlan, make_plan
 from jobs.sheet import write_sheet
 from jobs.summary import print_plan
 from jobs.verify import verify
-from pipeline.sink import read_index
+from pipeline.index_files import read_index
 from schemas.errors import RecipeError
 from tests.jobs.sinks import CLASSIC, finish, planned_run, weave
 from tests.models import tiny_denoiser

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from jobs.plan import RunPlan
 from jobs.show import show
-from pipeline.sink import read_index
+from pipeline.index_files import read_index
 from schemas.errors import SinkError
 from schemas.index import table_to_rows
 from tests.jobs.sinks import finish, planned_run, weave

@@ -14,7 +14,8 @@ from rich.console import Console
 from jobs.plan import RunPlan
 from jobs.verify import verify
 from pipeline.codec import encode_png
-from pipeline.sink import published_path, shard_path
+from pipeline.index_files import published_path
+from pipeline.sink import shard_path
 from pipeline.store import Store
 from pipeline.tar import write_tar
 from schemas.errors import SinkError

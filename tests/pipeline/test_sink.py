@@ -11,17 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
-from pipeline.sink import (
-    Receipt,
-    commit_chunk,
-    committed,
+from pipeline.index_files import (
     pending_path,
     pending_runs,
-    publish,
     published_path,
     published_runs,
     read_index,
 )
+from pipeline.publication import committed, publish
+from pipeline.sink import Receipt, commit_chunk
+from pipeline.slots import slot_path
 from pipeline.store import Store
 from schemas.errors import RunError, SinkError
 from schemas.index import rows_to_table, table_to_rows
@@ -117,7 +116,7 @@ def test_publishing_merges_in_the_order_of_the_plan(store: Store) -> None:
     for chunk in ("c2", "c0", "c1"):
         commit(store, chunk)
     publish(store, "r", ["c1", "c2", "c0"])
-    assert store.list("index") == [published_path("r")]
+    assert store.list("index") == [slot_path(1), published_path("r")]
     chunks = read_index(store)["chunk"].to_pylist()
     assert chunks == ["c1"] * 5 + ["c2"] * 5 + ["c0"] * 5
     assert (published_runs(store), pending_runs(store)) == (["r"], [])
@@ -164,7 +163,7 @@ def test_an_interrupted_cleanup_is_finished_by_publishing_again(
             publish(store, "r", ["c0", "c1"])
     assert len(read_index(store, pending=True)) == 10
     publish(store, "r", ["c0", "c1"])
-    assert store.list("index") == [published_path("r")]
+    assert store.list("index") == [slot_path(1), published_path("r")]
 
 
 def test_reading_names_the_runs_that_there_are(store: Store) -> None:

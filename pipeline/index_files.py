@@ -1,0 +1,126 @@
+"""Index files: where they are, how they are written, and reading those of a sink.
+
+index/_pending/<run>/<chunk>.parquet    the rows of a committed chunk of a run under way
+index/<run>.parquet                     a published run: written once, and what training reads
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.store import Store
+from pipeline.trouble import storage_error
+from schemas.errors import SinkError
+from schemas.index import INDEX_SCHEMA
+
+INDEX: Final = "index"
+PENDING: Final = "index/_pending"
+ROW_GROUP: Final = 65_536
+READERS: Final = 16
+"""Pending files are small: their reading waits for the store, not for the CPU."""
+
+TRIES: Final = 8
+"""Of reading what other processes move meanwhile."""
+
+
+def published_path(run: str) -> str:
+    """Where a published run's index is."""
+    return f"{INDEX}/{run}.parquet"
+
+
+def pending_path(run: str, chunk_id: str) -> str:
+    """Where the rows of a committed chunk are until its run is published."""
+    return f"{PENDING}/{run}/{chunk_id}.parquet"
+
+
+def published_runs(store: Store) -> list[str]:
+    """The names of the published runs, sorted."""
+    names = store.entries(INDEX)
+    return [name.removesuffix(".parquet") for name in names if name.endswith(".parquet")]
+
+
+def pending_runs(store: Store) -> list[str]:
+    """The names of the runs that have committed chunks outside their published index, sorted."""
+    return sorted({path.removeprefix(f"{PENDING}/").split("/")[0] for path in store.list(PENDING)})
+
+
+def pending_chunks(store: Store, run: str) -> list[str]:
+    """The chunks that a run has committed and not yet published."""
+    names = store.entries(f"{PENDING}/{run}")
+    return [name.removesuffix(".parquet") for name in names if name.endswith(".parquet")]
+
+
+def read_index(
+    store: Store, runs: Sequence[str] | None = None, *, pending: bool = False
+) -> pa.Table:
+    """The rows of these runs, or of all: published ones, and with `pending` those under way too."""
+    with sink_errors(store):
+        for _ in range(TRIES):
+            try:
+                return read_tables(store, _paths(store, runs, pending))
+            except FileNotFoundError:
+                continue  # published and dropped since they were listed
+        return read_tables(store, _paths(store, runs, pending))
+
+
+def _paths(store: Store, runs: Sequence[str] | None, pending: bool) -> list[str]:
+    under_way = pending_runs(store) if pending else []  # first: publishing moves them on
+    there = published_runs(store)
+    under_way = [name for name in under_way if name not in there]
+    unknown = sorted(set(runs or ()) - {*there, *under_way})
+    if unknown:
+        known = ", ".join([*there, *under_way]) or "none"
+        raise SinkError(f"{store.url}: no run {', '.join(unknown)}; there are: {known}")
+    paths = [published_path(name) for name in there if runs is None or name in runs]
+    for name in under_way:
+        if runs is None or name in runs:
+            paths += [pending_path(name, chunk) for chunk in pending_chunks(store, name)]
+    return paths
+
+
+def index_file(tables: Sequence[pa.Table]) -> bytes:
+    """The bytes of an index file that holds these rows."""
+    table = pa.concat_tables(tables) if tables else INDEX_SCHEMA.empty_table()
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", row_group_size=ROW_GROUP)
+    return buffer.getvalue()
+
+
+def read_tables(store: Store, paths: Sequence[str]) -> pa.Table:
+    """The rows of these index files, one after the other."""
+    with ThreadPoolExecutor(READERS) as pool:
+        tables = list(pool.map(lambda path: read_table(store, path), paths))
+    return pa.concat_tables(tables) if tables else INDEX_SCHEMA.empty_table()
+
+
+def read_table(store: Store, path: str) -> pa.Table:
+    """The rows of one index file; SinkError where it is something else."""
+    try:
+        table = pq.read_table(io.BytesIO(store.read(path)))
+    except pa.ArrowInvalid as error:
+        raise SinkError(f"{store.at(path)}: not an index file: {error}") from error
+    if not table.schema.equals(INDEX_SCHEMA):
+        raise SinkError(f"{store.at(path)}: written by another version of noiseloom")
+    return table
+
+
+def tars_of(table: pa.Table) -> set[str]:
+    """The tars that these rows name."""
+    columns = (table[name].drop_null().unique() for name in ("shard", "quarantine"))
+    return {str(path) for column in columns for path in column.to_pylist()}
+
+
+@contextmanager
+def sink_errors(store: Store) -> Iterator[None]:
+    """A store's trouble inside the block, as an error with a message."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, store.url, SinkError) from error

@@ -1,0 +1,131 @@
+"""Publishing: the chunks that a run has committed become its index, which training reads.
+
+First the run takes a slot in the order of the sink (`pipeline.slots`): that is the decision. Then
+`index/<run>.parquet` is made from the slot and the pending files, which are created once and stay
+until it is there: whoever makes it, makes the same. Last the pending files and the journal of
+attempts are deleted. A process that dies in between leaves a slot without an index file; the run's
+own rerun makes it, or whoever publishes next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import pyarrow as pa
+
+from pipeline.index_files import (
+    PENDING,
+    READERS,
+    index_file,
+    pending_chunks,
+    pending_path,
+    published_path,
+    published_runs,
+    read_table,
+    sink_errors,
+    tars_of,
+)
+from pipeline.slots import Slot, add_slot, owners, read_slots, slot_of
+from pipeline.store import Store
+from schemas.errors import RunError, SinkError
+
+ATTEMPTS: Final = "attempts"
+"""The journals of runs under way: attempts/<run>/..."""
+
+
+def committed(store: Store, run: str) -> set[str]:
+    """The chunks that are committed: pending in this run, or in any run's slot."""
+    with sink_errors(store):
+        pending = set(pending_chunks(store, run))  # first: publishing moves them into a slot
+        return pending | set(owners(read_slots(store)))
+
+
+def publish(store: Store, run: str, order: Sequence[str]) -> None:
+    """Publishes the run's chunks in the plan's order, but for those that another run has published.
+
+    A chunk of `order` that is nowhere committed is a RunError. Publishing again does nothing but
+    finish what was interrupted, be it this run's publishing or another's.
+    """
+    with sink_errors(store):
+        slot, tables = _take_slot(store, run, order)
+        if not _write_index(store, slot, tables):
+            raise SinkError(f"{store.url}: {run}: rows of its slot are gone; who deleted them?")
+        for other in unmade(store):
+            _write_index(store, other, {})
+        drop(store, run)
+
+
+def unmade(store: Store) -> list[Slot]:
+    """The slots of runs whose publishing was killed before the index file was there."""
+    slots = read_slots(store)  # before the index files, which follow them
+    there = set(published_runs(store))
+    return [slot for slot in slots if slot.event == "published" and slot.run not in there]
+
+
+def drop(store: Store, run: str) -> None:
+    """Deletes a run's pending files and its journal."""
+    paths = [*store.list(f"{PENDING}/{run}"), *store.list(f"{ATTEMPTS}/{run}")]
+    with ThreadPoolExecutor(READERS) as pool:
+        list(pool.map(store.delete, paths))
+
+
+def _take_slot(store: Store, run: str, order: Sequence[str]) -> tuple[Slot, Mapping[str, pa.Table]]:
+    """The run's slot, taken now or before, and what was read of its pending files."""
+    while True:
+        slots = read_slots(store)  # before the pending files: `gc --abandon` deletes after its slot
+        slot = slot_of(slots, run)
+        if slot is not None:
+            return slot, {}
+        taken, there = owners(slots), set(pending_chunks(store, run))
+        tables = _whole(store, run, [c for c in order if c in there and c not in taken])
+        missing = [chunk for chunk in order if chunk not in taken and chunk not in tables]
+        if missing:
+            raise RunError(
+                f"{run}: {len(missing)} of {len(order)} chunks are not committed, {missing[0]} is "
+                "the first; start the run again to make them"
+            )
+        slot = Slot(run=run, chunks=tuple(tables))
+        if add_slot(store, slots, slot):
+            return slot, tables
+
+
+def _whole(store: Store, run: str, chunks: Sequence[str]) -> dict[str, pa.Table]:
+    """The rows of those chunks whose tars are all there. Where somebody deleted a tar, the pending
+    file that names it goes too, so that the next start makes the chunk again.
+    """
+    with ThreadPoolExecutor(READERS) as pool:
+        read = pool.map(lambda chunk: _read_if_there(store, pending_path(run, chunk)), chunks)
+        tables = {chunk: t for chunk, t in zip(chunks, read, strict=True) if t is not None}
+    named = {chunk: tars_of(table) for chunk, table in tables.items()}
+    folders = {path.partition("/")[0] for paths in named.values() for path in paths}
+    there = {path for folder in folders for path in store.list(folder)}
+    for chunk, paths in named.items():
+        if not paths <= there:
+            store.delete(pending_path(run, chunk))
+            del tables[chunk]
+    return tables
+
+
+def _read_if_there(store: Store, path: str) -> pa.Table | None:
+    try:
+        return read_table(store, path)
+    except FileNotFoundError:
+        return None
+
+
+def _write_index(store: Store, slot: Slot, tables: Mapping[str, pa.Table]) -> bool:
+    """Makes the index file of a slot, unless it is there; False where its rows are gone."""
+    path = published_path(slot.run)
+    if store.exists(path):
+        return True
+    try:
+        parts = [
+            tables[chunk] if chunk in tables else read_table(store, pending_path(slot.run, chunk))
+            for chunk in slot.chunks
+        ]
+    except FileNotFoundError:
+        return store.exists(path)  # another process was faster, and has cleaned up
+    store.create(path, index_file(parts))
+    return True

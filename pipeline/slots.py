@@ -1,0 +1,91 @@
+"""The order of a sink: which run a chunk belongs to is decided once, by one create-only file.
+
+    index/_order/000001.json    slot 1, 2, 3, ...: {"run": R, "chunks": [ids in the plan's order]}
+
+A run publishes by creating the next slot, with all its chunks that no earlier slot holds. Whoever
+loses the race for a number reads the slots again and starts over: so whatever runs do at the same
+second, each chunk is in exactly one slot.
+
+Slots are never deleted. `noiseloom gc --abandon RUN` adds two that have an `event` and no chunks:
+`given_up` before it deletes the run's files, from which on the run cannot publish, and `cleared`
+after it, from which on a run of this name may begin anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.index_files import READERS, TRIES, sink_errors
+from pipeline.store import Store
+from schemas.errors import RunError, SinkError
+
+ORDER: Final = "index/_order"
+
+
+class Slot(BaseModel):
+    """One step in the order of the sink: a run published, or given up."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run: str
+    chunks: tuple[str, ...] = ()
+    event: Literal["published", "given_up", "cleared"] = "published"
+
+
+def read_slots(store: Store) -> list[Slot]:
+    """All slots, from the first on; SinkError where one is missing or is something else."""
+    with sink_errors(store):
+        for _ in range(TRIES):
+            names = [name for name in store.entries(ORDER) if name.endswith(".json")]
+            gaps = [
+                path for path in map(slot_path, range(1, len(names))) if path[-11:] not in names
+            ]
+            if not gaps:  # else: one was created behind the listing's back, and the next before it
+                break
+        else:
+            raise SinkError(f"{store.at(gaps[0])}: is missing; slots are never deleted")
+        with ThreadPoolExecutor(READERS) as pool:
+            return list(pool.map(lambda name: _read_slot(store, f"{ORDER}/{name}"), names))
+
+
+def slot_path(number: int) -> str:
+    """The file of a slot; they count from 1."""
+    return f"{ORDER}/{number:06d}.json"
+
+
+def add_slot(store: Store, after: Sequence[Slot], slot: Slot) -> bool:
+    """Creates the slot that follows these; False where somebody else has created that number."""
+    text = slot.model_dump_json(exclude_defaults=True) + "\n"
+    return store.create(slot_path(len(after) + 1), text.encode())
+
+
+def owners(slots: Iterable[Slot]) -> dict[str, str]:
+    """The chunks in these slots, and the run of each."""
+    return {chunk: slot.run for slot in slots for chunk in slot.chunks}
+
+
+def given_up(slots: Iterable[Slot]) -> set[str]:
+    """The runs that are being given up."""
+    last = {slot.run: slot.event for slot in slots}
+    return {run for run, event in last.items() if event == "given_up"}
+
+
+def slot_of(slots: Sequence[Slot], run: str) -> Slot | None:
+    """Where the run published; RunError where it is being given up."""
+    if run in given_up(slots):
+        raise RunError(
+            f"{run}: `noiseloom gc --abandon` is giving it up; let that end (or start `noiseloom "
+            "gc` if it was killed), then start the run again to begin anew"
+        )
+    return next((slot for slot in slots if slot.run == run and slot.event == "published"), None)
+
+
+def _read_slot(store: Store, path: str) -> Slot:
+    try:
+        return Slot.model_validate_json(store.read(path))
+    except ValidationError as error:
+        raise SinkError(f"{store.at(path)}: not a slot of noiseloom: {error}") from error
