@@ -1,0 +1,275 @@
+"""Where scenarios happen: sources, an S3 server behind its proxy, one Ray, undisturbed results.
+
+An `Arena` is for many cases; a `Stage` is for one: a fresh sink, a folder with a recipe, a reader
+that looks on. All of it is lazy: S3, Ray and a model are only started by the scenario that asks.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Literal
+
+from obstore.store import S3Store
+
+from tests.chaos.cluster import QUIET, Node, busy, kill_session, ray_folder, start_node
+from tests.chaos.laws import Published, published
+from tests.chaos.orders import VARIABLE, Orders
+from tests.chaos.reader import BucketView, DiskView, View
+from tests.jobs.workplace import CLASSIC, OPS, ROOT, Workplace, workplace, write_source
+from tests.s3.proxy import Proxy, faulty
+from tests.s3.server import FOREIGN, S3, serve
+
+INSIDE: Final = ROOT / "tests" / "chaos" / "inside"
+
+HANGS_AFTER_S: Final = 240.0
+"""Longer than any run here takes on busy cores: a run that is not over then never ends."""
+
+Store = Literal["disk", "s3"]
+Ops = Literal["classic", "models"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a scenario runs: the ops, where source and sink are, and how Ray is had."""
+
+    ops: Ops = "classic"
+    store: Store = "disk"
+    embedded: bool = False
+    pool: str = "[1, 1]"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended. A code below 0 is a signal's; None: it hung and was killed."""
+
+    code: int | None
+    said: str
+    seconds: float
+
+
+@dataclass
+class Stage:
+    """One case: a sink of its own, and the means to run and to disturb."""
+
+    kind: Kind
+    place: Workplace
+    sink: str
+    view: View
+    orders: Orders
+    proxy: Proxy | None
+    node: Node | None
+    runs: int = 0
+    faults: int = 0
+    seconds: float = 0.0
+    said: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    """What a scenario itself has found to be against its law: a slow end, a traceback, ..."""
+
+    def start(self, place: Workplace | None = None, **environment: str) -> Started:
+        """The command, under way."""
+        self.runs += 1
+        process = (place or self.place).start(**environment)
+        self.orders.name_driver(process.pid)
+        return Started(self, process, place or self.place, time.monotonic())
+
+    def run(self, place: Workplace | None = None, **environment: str) -> Ended:
+        """The command, to its end."""
+        return self.start(place, **environment).wait()
+
+    def committed(self) -> int:
+        """Chunks that are committed and not published."""
+        found = self.view.names()
+        return sum(name.startswith("index/_pending/") for name in found)
+
+    def done(self) -> bool:
+        """Whether anything is published."""
+        return any(name.startswith("index/") and name.count("/") == 1 for name in self.view.names())
+
+
+@dataclass
+class Started:
+    """A run under way, in a session of its own."""
+
+    stage: Stage
+    process: subprocess.Popen[bytes]
+    place: Workplace
+    since: float
+
+    def until(self, condition: object, every: float = 0.01) -> bool:
+        """Waits for it; False where the run ended before."""
+        assert callable(condition)
+        while not condition():
+            if self.process.poll() is not None or time.monotonic() - self.since > HANGS_AFTER_S:
+                return False
+            time.sleep(every)
+        return True
+
+    def kill(self) -> Ended:
+        """SIGKILL to the driver and the processes of its group."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, 9)
+        return self.wait()
+
+    def wait(self) -> Ended:
+        """To its end, or to where it counts as hung."""
+        code: int | None
+        try:
+            code = self.process.wait(max(1.0, self.since + HANGS_AFTER_S - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            kill_session(self.process.pid)
+            self.process.wait()
+            code = None
+        seconds = time.monotonic() - self.since
+        said = self.place.said()
+        self.stage.seconds += seconds
+        self.stage.said.append(f"--- exit code {code} after {seconds:.1f} s\n{said}")
+        return Ended(code, said, seconds)
+
+
+class Arena:
+    """Everything that cases share. Use it as a context."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.orders = Orders(folder / "orders")
+        self._stack = ExitStack()
+        self._node: Node | None = None
+        self._undisturbed: dict[Kind, tuple[Published, float]] = {}
+        self._cases = 0
+        self._before = dict(os.environ)
+
+    def __enter__(self) -> Arena:
+        self.orders.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._node is not None:
+            self._node.kill()
+        self._stack.close()
+        os.environ.clear()
+        os.environ.update(self._before)
+
+    @cached_property
+    def source(self) -> Path:
+        """Two shards of 18 samples, and tiny models."""
+        folder = self.folder / "source"
+        folder.mkdir()
+        return write_source(folder)
+
+    @cached_property
+    def s3(self) -> S3:
+        """The server; this process sees it without the proxy."""
+        server = self._stack.enter_context(serve())
+        for name in FOREIGN:
+            os.environ.pop(name, None)
+        os.environ.update(server.environment())
+        return server
+
+    @cached_property
+    def source_bucket(self) -> str:
+        """The same shards in S3."""
+        url = self.s3.bucket()
+        for path in sorted(self.source.glob("*.tar")):
+            _bucket(self.s3, url).put(path.name, path.read_bytes())
+        return url
+
+    @cached_property
+    def proxy(self) -> Proxy:
+        """What every run goes through to the server."""
+        return self._stack.enter_context(faulty(self.s3.host, self.s3.port))
+
+    @cached_property
+    def ray(self) -> Path:
+        """Ray's folder."""
+        return self._stack.enter_context(ray_folder())
+
+    def environment(self) -> dict[str, str]:
+        """What every process of a run gets: the door for orders, and the way to S3."""
+        own = {"PYTHONPATH": f"{INSIDE}{os.pathsep}{ROOT}", VARIABLE: str(self.orders.folder)}
+        return {**QUIET, **own, **self.s3.environment(self.proxy.endpoint)}
+
+    def node(self) -> Node:
+        """The Ray that runs join: the one there is, or a new one."""
+        if self._node is None or not self._node.lives:
+            self._node = start_node(self.ray, self.environment(), cpus=3)
+        return self._node
+
+    def lose_node(self) -> None:
+        """The Ray that runs joined is gone; the next one that asks gets another."""
+        if self._node is not None:
+            self._node.kill()
+
+    @contextmanager
+    def stage(
+        self, kind: Kind, name: str, more: str = "", tracking: str = "null"
+    ) -> Iterator[Stage]:
+        """A place for one case; its orders, faults and workers end with the block."""
+        self._cases += 1
+        folder = self.folder / f"{self._cases:04d}-{name}"
+        node = None if kind.embedded else self.node()
+        environment = self.environment() | ({} if node is None else {"RAY_ADDRESS": node.address})
+        sink, view = self._sink(kind, folder)
+        place = workplace(
+            folder,
+            self.source if kind.store == "disk" else self.source_bucket,
+            ops=CLASSIC if kind.ops == "classic" else OPS,
+            pool=kind.pool,
+            sink=sink,
+            tracking=tracking,
+            more=more,
+            environment=environment,
+        )
+        proxy = self.proxy if kind.store == "s3" else None
+        self.orders.clear()
+        try:
+            yield Stage(kind, place, sink, view, self.orders, proxy, node)
+        finally:
+            self.orders.withdraw()
+            self.proxy.clear()
+            self._settle()
+
+    def _sink(self, kind: Kind, folder: Path) -> tuple[str, View]:
+        if kind.store == "disk":
+            return str(folder / "out"), DiskView(folder / "out")
+        url = self.s3.bucket()
+        return url, BucketView(_bucket(self.s3, url))
+
+    def _settle(self) -> None:
+        """Until no worker of the shared Ray works for a run that is over."""
+        deadline = time.monotonic() + 60
+        while self._node is not None and self._node.lives and time.monotonic() < deadline:
+            if not busy(self._node.process.pid):
+                return
+            time.sleep(0.1)
+        self.lose_node()
+
+    def undisturbed(self, kind: Kind) -> tuple[Published, float]:
+        """What a run of this kind leaves where nobody interferes, and its seconds."""
+        if kind not in self._undisturbed:
+            with self.stage(kind, "undisturbed") as stage:
+                ended = stage.run()
+                if ended.code != 0:
+                    raise RuntimeError(f"the undisturbed run failed: {ended.said}")
+                self._undisturbed[kind] = published(stage.view), ended.seconds
+                shutil.rmtree(stage.place.folder)
+        return self._undisturbed[kind]
+
+
+def _bucket(server: S3, url: str) -> S3Store:
+    environment: Mapping[str, str] = server.environment()
+    return S3Store(
+        url.removeprefix("s3://"),
+        endpoint=environment["AWS_ENDPOINT_URL"],
+        region=environment["AWS_REGION"],
+        access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        client_options={"allow_http": True},
+    )
