@@ -110,7 +110,7 @@ def test_counts_are_conserved_and_name_reasons_and_ops(planned: RunPlan) -> None
 def test_a_chunk_without_rows_must_be_published_by_another_run(planned: RunPlan) -> None:
     weave(planned)
     index = read_index(planned.store, [planned.run], pending=True)
-    other = Slot(run="other", chunks=(planned.chunks[0].id,))
+    other = Slot(run="other", chunks=(index["chunk"][0].as_py(),))
     assert add_slot(planned.store, [], other)
     check_conserved(planned, index.slice(6))
 
