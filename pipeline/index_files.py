@@ -26,6 +26,8 @@ ROW_GROUP: Final = 65_536
 READERS: Final = 16
 """Pending files are small: their reading waits for the store, not for the CPU."""
 
+TAR_COLUMNS: Final = ("shard", "quarantine")
+
 TRIES: Final = 8
 """Of reading what other processes move meanwhile."""
 
@@ -100,20 +102,21 @@ def read_tables(store: Store, paths: Sequence[str]) -> pa.Table:
     return pa.concat_tables(tables) if tables else INDEX_SCHEMA.empty_table()
 
 
-def read_table(store: Store, path: str) -> pa.Table:
-    """The rows of one index file; SinkError where it is something else."""
+def read_table(store: Store, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of one index file, or some columns; SinkError where it is something else."""
+    data = store.read(path)
     try:
-        table = pq.read_table(io.BytesIO(store.read(path)))
-    except pa.ArrowInvalid as error:
+        file = pq.ParquetFile(io.BytesIO(data))
+        if file.schema_arrow.equals(INDEX_SCHEMA):
+            return file.read(columns)
+    except (pa.ArrowInvalid, OSError) as error:  # OSError: pages that do not unpack
         raise SinkError(f"{store.at(path)}: not an index file: {error}") from error
-    if not table.schema.equals(INDEX_SCHEMA):
-        raise SinkError(f"{store.at(path)}: written by another version of noiseloom")
-    return table
+    raise SinkError(f"{store.at(path)}: written by another version of noiseloom")
 
 
 def tars_of(table: pa.Table) -> set[str]:
     """The tars that these rows name."""
-    columns = (table[name].drop_null().unique() for name in ("shard", "quarantine"))
+    columns = (table[name].drop_null().unique() for name in TAR_COLUMNS)
     return {str(path) for column in columns for path in column.to_pylist()}
 
 

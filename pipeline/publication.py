@@ -66,9 +66,7 @@ def unmade(store: Store) -> list[Slot]:
 
 def drop(store: Store, run: str) -> None:
     """Deletes a run's pending files and its journal."""
-    paths = [*store.list(f"{PENDING}/{run}"), *store.list(f"{ATTEMPTS}/{run}")]
-    with ThreadPoolExecutor(READERS) as pool:
-        list(pool.map(store.delete, paths))
+    store.delete_many([*store.list(f"{PENDING}/{run}"), *store.list(f"{ATTEMPTS}/{run}")])
 
 
 def _take_slot(store: Store, run: str, order: Sequence[str]) -> tuple[Slot, Mapping[str, pa.Table]]:
