@@ -15,12 +15,17 @@ from typing import Final, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.problems import Place, Problem, problems_of
+from pipeline.problems import MAX_PROBLEMS, Place, Problem, problems_of
 from schemas.errors import RecipeError
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 MAX_BYTES: Final = 256 * 1024
+MAX_VALUES: Final = 10_000
+"""Keys and values in one file: what is checked one by one, by code that is not made for speed."""
+MAX_NUMBER: Final = 100
+"""Characters of one number. YAML has numbers to the base of 60, and Python reads them in quadratic
+time: 200 kB of one took 4 s, and cannot be shown in an error."""
 MAX_SHOWN: Final = 12
 """Problems in one report: more do not fit on a screen."""
 
@@ -57,6 +62,7 @@ def report(name: str, problems: Sequence[Problem], lines: dict[Place, int] | Non
     known = lines or {}
     shown = sorted(problems, key=lambda problem: _line(problem.place, known))[:MAX_SHOWN]
     count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+    count = f"{count} or more" if len(problems) >= MAX_PROBLEMS else count
     text = [f"{name}: {count}"]
     for problem in shown:
         line = _line(problem.place, known)
@@ -120,7 +126,11 @@ def _check(
         raise RecipeError(
             f"{name}: line {line}: the YAML type {tag!r} is refused; quote it if it is text"
         )
+    if isinstance(node, yaml.ScalarNode):
+        _check_number(node, line, name)
     seen.add(id(node))
+    if len(seen) > MAX_VALUES:
+        raise RecipeError(f"{name}: line {line}: more than {MAX_VALUES} values in one file")
     lines.setdefault(place, line)
     if isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):
@@ -130,6 +140,13 @@ def _check(
             _check_key(key, place, lines, name)
             lines[(*place, key.value)] = key.start_mark.line + 1
             _check(value, (*place, key.value), lines, seen, name)
+
+
+def _check_number(node: yaml.ScalarNode, line: int, name: str) -> None:
+    number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+    if number and len(node.value) > MAX_NUMBER:
+        says = f"a number of {len(node.value)} characters; {MAX_NUMBER} at most"
+        raise RecipeError(f"{name}: line {line}: {says}")
 
 
 def _check_key(key: yaml.Node, place: Place, lines: dict[Place, int], name: str) -> None:

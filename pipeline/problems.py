@@ -10,10 +10,14 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from itertools import islice
+from typing import Any, Final, cast
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+
+MAX_PROBLEMS: Final = 200
+"""Problems that are put into words: a screen shows a dozen, and a file may have thousands."""
 
 Place = tuple[str | int, ...]
 Schema = Mapping[str, Any]
@@ -35,10 +39,10 @@ class Problem:
 
 
 def problems_of(error: ValidationError, data: object, model: type[BaseModel]) -> list[Problem]:
-    """Every mistake once, in the order of pydantic."""
+    """Every mistake once, in the order of pydantic; of more than `MAX_PROBLEMS` the first."""
     root = model.model_json_schema()
     found: dict[Place, Problem] = {}
-    for detail in error.errors(include_url=False):
+    for detail in islice(error.errors(include_url=False), MAX_PROBLEMS):
         problem = _problem(detail, data, root)
         found.setdefault(problem.place, problem)
     return [p for p in found.values() if not _is_consequence(p, list(found.values()))]
