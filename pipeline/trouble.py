@@ -7,12 +7,14 @@ those into an error with a message, by `storage_error`.
 from __future__ import annotations
 
 import errno
+import os
 from typing import Final
 
 from schemas.errors import AccessError, FullError, NoiseloomError
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LOCKED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_ADVICE: Final = "make it writable for this user, or name another place"
 
 
 def storage_error(error: OSError, place: str, otherwise: type[NoiseloomError]) -> NoiseloomError:
@@ -21,7 +23,9 @@ def storage_error(error: OSError, place: str, otherwise: type[NoiseloomError]) -
     if error.errno in _FULL:
         return FullError(f"{text}; make room and start the same command again")
     if error.errno in _LOCKED:
-        return AccessError(f"{text}; nothing was changed")
+        # What `cloud_errors.py` says of a cloud holds its advice; what the disk says does not.
+        plain = error.strerror == os.strerror(error.errno or 0)
+        return AccessError(f"{text}; {_ADVICE}" if plain else text)
     return otherwise(text)
 
 

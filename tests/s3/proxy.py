@@ -74,6 +74,12 @@ ERRORS: dict[str, tuple[int, str, str]] = {
 }
 """Status, code and message, as Amazon S3 gives them (the answer to a HEAD has no body)."""
 
+SECRETS = (
+    "<AWSAccessKeyId>AKIAPLANTEDPLANTED01</AWSAccessKeyId><Token-0>planted-token</Token-0>"
+    "<StringToSign>planted-string</StringToSign>"
+)
+"""What the real answers to refused requests hold; none of it may reach a message."""
+
 FOREVER = 1_000_000_000
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
 
@@ -106,6 +112,7 @@ class Proxy:
         self.upstream = host, port
         self.injected: Counter[str] = Counter()
         self.requests: list[tuple[str, str]] = []
+        self.ranges: list[str] = []
         self.over = threading.Event()
         self._faults: list[Fault] = []
         self._storm: tuple[int, float, Sequence[Kind], str] | None = None
@@ -145,6 +152,7 @@ class Proxy:
             self._faults, self._storm = [], None
             self.injected.clear()
             self.requests.clear()
+            self.ranges.clear()
 
     def forget(self) -> None:
         """A storm counts how often a request was asked from here on."""
@@ -211,6 +219,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass(self, proxy: Proxy) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length) if length else b""
+        proxy.ranges += [self.headers["Range"]] if "Range" in self.headers else []
         fault = proxy.fault_for(self.command, self.path)
         kind = fault.kind if fault is not None else None
         if kind == "reset":
@@ -272,7 +281,7 @@ class _Handler(BaseHTTPRequestHandler):
         status, code, text = ERRORS[kind]
         body = (
             f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code>'
-            f"<Message>{text}</Message><RequestId>0123456789ABCDEF</RequestId></Error>"
+            f"<Message>{text}</Message>{SECRETS}<RequestId>0123456789ABCDEF</RequestId></Error>"
         ).encode()
         self.send_response_only(status)
         self.send_header("Content-Type", "application/xml")
