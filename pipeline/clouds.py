@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 CONNECT: Final = 5
 """Seconds for a connection: three lost SYN packets."""
 
-QUIET: Final = 20
+QUIET: Final = 15
 """Seconds without a byte of an answer before a request counts as hung. S3 answers within 1 s, under
-load within 10; and a run that is told to stop has 30 s for all of it."""
+load within 10. A signal is heard only when a request ends, and a run that is told to stop has 30 s.
+"""
 
 WHOLE: Final = 300
 """Seconds for a whole answer: 64 MiB at 0.22 MB/s. What came is kept when it is over."""

@@ -30,7 +30,7 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 15.0
 PATIENCE = 90.0
 """Seconds without a new byte after which nothing is tried again: a store that takes every request
-and answers none (20 s each, `clouds.QUIET`) ends an operation within two minutes."""
+and answers none (15 s each, `clouds.QUIET`) ends an operation within two minutes."""
 
 PART: Final = 1
 """Bytes of a body that are worth handing over: what has come is kept, and never asked for twice.

@@ -33,7 +33,7 @@ def described(error: OSError, place: str) -> str:
     """One line: the place, the file if it is another one, and what is wrong."""
     what = " ".join(str(error.strerror or error).split())
     file = str(error.filename or "")
-    if not file or file == place:
+    if not file or file in place:
         return f"{place}: {what}"
     within = f"{place.rstrip('/')}/"
     return f"{file}: {what}" if file.startswith(within) else f"{place}: {file}: {what}"

@@ -44,6 +44,10 @@ def test_the_file_is_named_once() -> None:
         str(storage_error(error, f"{PLACE}/a", SinkError)) == f"{PLACE}/a: there is no such bucket"
     )
     assert (
+        str(storage_error(error, f"{PLACE}/a: cannot be read", SinkError))
+        == f"{PLACE}/a: cannot be read: there is no such bucket"
+    )
+    assert (
         str(storage_error(error, "the plan", SinkError))
         == f"the plan: {PLACE}/a: there is no such bucket"
     )
