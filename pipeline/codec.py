@@ -25,8 +25,9 @@ from typing import Final
 import numpy as np
 
 from pipeline.images.encoding import encode_ids, encode_image, encode_png
-from pipeline.images.formats import Picture, is_png, load, png_bits, read_picture
+from pipeline.images.formats import Picture, load, read_picture
 from pipeline.images.orientation import stored_size, upright
+from pipeline.images.png import PngHeader, is_png, png_header
 from pipeline.labels import Labels, Rules, labelled_size, labels_json, read_labels
 from pipeline.source import EncodedSample
 from schemas.errors import SampleError
@@ -87,30 +88,31 @@ def _labels(data: bytes, picture: Picture, rules: Rules) -> Labels:
 
 
 def _class_map(data: bytes, picture: Picture, classes: tuple[str, ...] | None) -> ByteArray:
-    class_map_hw = _turned_ids(_ids(data), picture)
-    top = int(np.max(class_map_hw, where=class_map_hw != IGNORE_ID, initial=0))
+    hw, stored = picture.hw, stored_size(picture.hw, picture.orientation)
+    if not is_png(data):
+        raise SampleError("bad_class_map", f"begins with {data[:8].hex(' ')}; ids are gray PNG")
+    header = png_header(data)
+    if header.colour not in (0, 3) or header.bits > 8:
+        says = f"colour type {header.colour} of {header.bits} bits; ids are gray PNG of 8"
+        raise SampleError("bad_class_map", says)
+    size = header.height, header.width
+    if size not in (hw, stored):
+        raise SampleError("class_map_size", f"{size}, the image {hw}")
+    ids_hw = _ids(data, header)
+    if size == stored:
+        ids_hw = upright(ids_hw, picture.orientation)
+    top = int(np.max(ids_hw, where=ids_hw != IGNORE_ID, initial=0))
     if classes is not None and top >= len(classes):
         raise SampleError("unknown_class_id", f"{top}; source.seg_classes has {len(classes)}")
-    return class_map_hw
+    return ids_hw
 
 
-def _ids(data: bytes) -> ByteArray:
+def _ids(data: bytes, header: PngHeader) -> ByteArray:
     """The numbers of a class-id map, as they are stored."""
     image, _ = load(data)
-    if image.mode not in ("L", "P", "1") or not is_png(data):
-        raise SampleError("bad_class_map", f"{image.format} of mode {image.mode}; ids are gray PNG")
     ids_hw = np.array(image).astype(np.uint8)
-    return ids_hw // _GRAY_SCALE[png_bits(data)] if image.mode == "L" else ids_hw
+    return ids_hw // _GRAY_SCALE[header.bits] if image.mode == "L" else ids_hw
 
 
-def _turned_ids(ids_hw: ByteArray, picture: Picture) -> ByteArray:
-    hw, stored = picture.hw, stored_size(picture.hw, picture.orientation)
-    if ids_hw.shape == stored:
-        return upright(ids_hw, picture.orientation)
-    if ids_hw.shape == hw:
-        return ids_hw
-    raise SampleError("class_map_size", f"{ids_hw.shape}, the image {hw}")
-
-
-_GRAY_SCALE: Final = {1: 255, 2: 85, 4: 17, 8: 1, 16: 1}
+_GRAY_SCALE: Final = {1: 255, 2: 85, 4: 17, 8: 1}
 """Pillow stretches gray of few bits to 0..255."""

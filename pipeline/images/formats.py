@@ -1,12 +1,21 @@
 """Image files to pixels: JPEG, PNG, WebP and TIFF, by their first bytes.
 
+The one decoder is Pillow. It passes over damage that changes pixels, with a warning or without a
+word; what it passes over is looked for before and after (`png.py`, `jpeg.py`, `tiff.py`; WebP's
+decoder is strict itself, as far as a format without a checksum can be), and sizes are bounded by
+the header before anything is allocated. Metadata may be damaged, since nothing of it is used but
+EXIF's orientation, which is 1 where it cannot be read; it may not be a bomb.
+
 Pixels become RGB of 8 bits: gray and palette images are spread over the three channels, alpha is
 dropped, as OpenCV and torchvision do; CMYK and YCCK by the plain formula R = (1 - C)(1 - K),
 without a colour profile. Gray of 16 bits stays as it is, (h, w, 1). What would lose bits is
 refused. The orientation that EXIF gives is applied, and told, so that labels can follow.
 
     unknown_format       none of the four by its first bytes: no other decoder is tried
-    too_many_pixels      more than 2^26, by the header, before any pixel is decoded
+    too_many_pixels      more than 2^26, by the header, before any pixel is decoded; in a WebP of
+                         more than 50 MB fewer, for the memory that its decoder takes
+    too_many_scans       a JPEG whose scans would take minutes
+    metadata_too_large   text, a profile or EXIF of more than 1 MiB, or as much in a TIFF's tags
     truncated_image      ends early
     broken_image         anything else that the decoder refuses
     many_pages           a TIFF of several pages, an animated PNG or WebP: which one is meant?
@@ -33,11 +42,16 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from pipeline.images.jpeg import check_jpeg, check_tail
 from pipeline.images.orientation import upright
+from pipeline.images.png import check_png, is_png
+from pipeline.images.tiff import check_tiff, is_tiff
 from schemas.errors import SampleError
-from schemas.sample import DeepArray, ImageArray
+from schemas.sample import ByteArray, DeepArray, ImageArray
 
 MAX_PIXELS: Final = 2**26
+MAX_EXIF: Final = 2**20
+MAX_WEBP_MEMORY: Final = 1200 * 2**20
 
 # Pillow tells of odd metadata, which is not used here; filters per call are not safe in threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -47,7 +61,12 @@ _DECODER_ERRORS: Final = (
     *(OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError),
     *(struct.error, zlib.error, NotImplementedError),
 )
-_BIT_DEPTHS: Final = frozenset({1, 2, 4, 8, 16})
+_REFUSED: Final = {
+    "F": ("float_image", "floating-point pixels; store 8 or 16 bits"),
+    "I": ("deep_image", "gray of 32 bits; 16 at most"),
+    "LAB": ("unknown_colours", "CIE Lab; store RGB"),
+}
+_BAND: Final = 2**20
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 
 
@@ -78,48 +97,45 @@ def load(data: bytes) -> tuple[ImageFile.ImageFile, int]:
     plugin = _plugin(data)
     try:
         image = plugin(io.BytesIO(data))
-        _check(image)
+        _check(image, len(data))
         # TIFF forgets it when it turns the image; PNG may only say it after the pixels.
         before = _orientation(image) if plugin is TiffImageFile else 1
         image.load()
         orientation = before if plugin is TiffImageFile else _orientation(image)
+        if plugin is JpegImageFile:
+            check_tail(image, data)
     except Image.DecompressionBombError as error:
         raise SampleError("too_many_pixels", f"{error}; {MAX_PIXELS} at most") from error
     except _DECODER_ERRORS as error:
-        slug = "truncated_image" if "truncated" in str(error) else "broken_image"
-        raise SampleError(slug, str(error).partition("\n")[0]) from error
+        raise SampleError(_slug(str(error)), str(error).partition("\n")[0]) from error
     return image, orientation
 
 
-def is_png(data: bytes) -> bool:
-    """Whether this is a PNG, with a header that can be read."""
-    return data.startswith(b"\x89PNG\r\n\x1a\n")
-
-
-def png_bits(data: bytes) -> int:
-    """Bits per channel of a PNG: byte 24, in the header, which must come first."""
-    if data[12:16] != b"IHDR" or len(data) < 26 or data[24] not in _BIT_DEPTHS:
-        raise SampleError("broken_image", "a PNG that does not begin with its header")
-    return data[24]
+def _slug(message: str) -> str:
+    if "MAX_TEXT" in message:
+        return "metadata_too_large"
+    return "truncated_image" if "truncated" in message else "broken_image"
 
 
 def _plugin(data: bytes) -> type[ImageFile.ImageFile]:
+    """Who reads this file, which was looked at as far as that can be done without reading it."""
     if is_png(data):
-        if png_bits(data) == 16 and data[25] != 0:
-            raise SampleError("deep_colour", "a PNG of 16 bits per channel; 8, or gray of 16")
+        check_png(data, MAX_PIXELS)
         return PngImageFile
     if data.startswith(b"\xff\xd8\xff"):
+        check_jpeg(data, MAX_PIXELS)
         return JpegImageFile
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return WebPImageFile
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if is_tiff(data):
+        check_tiff(data, MAX_PIXELS)
         return TiffImageFile
     says = f"neither JPEG, PNG, WebP nor TIFF: begins with {data[:8].hex(' ')}"
     raise SampleError("unknown_format", says)
 
 
-def _check(image: ImageFile.ImageFile) -> None:
-    """What the header tells."""
+def _check(image: ImageFile.ImageFile, size: int) -> None:
+    """What the header tells of a file of this size."""
     if image.width * image.height > MAX_PIXELS:
         raise SampleError("too_many_pixels", f"{image.width}x{image.height}; {MAX_PIXELS} at most")
     if isinstance(image, TiffImageFile):
@@ -128,41 +144,53 @@ def _check(image: ImageFile.ImageFile) -> None:
             raise SampleError("deep_colour", f"a TIFF of {bits} bits per channel; 8, or gray of 16")
         if 2 in image.tag_v2.get(_SAMPLE_FORMAT, (1,)):
             raise SampleError("deep_image", "gray with a sign; store 16 bits without one")
-    if _has_another_page(image):
+    elif int(getattr(image, "n_frames", 1)) > 1:
         raise SampleError("many_pages", "more than one image in the file; split it")
+    if isinstance(image, WebPImageFile) and _webp_memory(image, size) > MAX_WEBP_MEMORY:
+        says = f"{image.width}x{image.height} in a WebP of {size} bytes; store it as PNG"
+        raise SampleError("too_many_pixels", says)
+    if image.mode in _REFUSED:
+        raise SampleError(*_REFUSED[image.mode])
 
 
-def _has_another_page(image: ImageFile.ImageFile) -> bool:
-    """TIFF is asked for its second page alone: counting a million of them takes its time."""
-    if not isinstance(image, TiffImageFile):
-        return int(getattr(image, "n_frames", 1)) > 1
-    try:
-        image.seek(1)
-    except EOFError:
-        return False
-    return True
+def _webp_memory(image: WebPImageFile, size: int) -> int:
+    """Bytes that its decoder takes: two canvases, the pixels, Pillow's pixels, and the file thrice
+    (measured).
+    """
+    return 16 * image.width * image.height + 3 * size
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
-    value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    if len(image.info.get("exif", b"")) > MAX_EXIF:
+        raise SampleError("metadata_too_large", f"EXIF of more than {MAX_EXIF} bytes")
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except _DECODER_ERRORS:
+        return 1
     return value if isinstance(value, int) and value in range(1, 9) else 1
 
 
 def _pixels(image: Image.Image) -> ImageArray:
-    mode = image.mode
-    if mode.startswith("I;16"):
+    """RGB, or deep gray. Band by band: conversions of the whole image would lie in memory beside it
+    and its pixels, each of them 256 MB for the largest that is read.
+    """
+    if image.mode.startswith("I;16"):
         return _deep(image)
-    if mode == "F":
-        raise SampleError("float_image", "floating-point pixels; store 8 or 16 bits")
-    if mode == "I":
-        raise SampleError("deep_image", "gray of 32 bits; 16 at most")
-    if mode == "LAB":
-        raise SampleError("unknown_colours", "CIE Lab; store RGB")
-    if mode == "P" and "transparency" in image.info:
+    width, height = image.size
+    pixels_hwc: ByteArray = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _BAND // width)
+    for top in range(0, height, rows):
+        band = image.crop((0, top, width, min(top + rows, height)))
+        pixels_hwc[top : top + rows] = np.asarray(_rgb(band))
+    return pixels_hwc
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
-    if mode in ("La", "RGBa"):  # colours that were multiplied by their alpha
-        image = image.convert(mode.upper())
-    return np.array(image.convert("RGB"))
+    if image.mode in ("La", "RGBa"):  # colours that were multiplied by their alpha
+        image = image.convert(image.mode.upper())
+    return image.convert("RGB")
 
 
 def _deep(image: Image.Image) -> DeepArray:

@@ -131,7 +131,8 @@ def zlib_row(row: ByteArray, bits: int) -> bytes:
         (png(np.zeros(HW, np.uint16)), "bad_class_map"),
         (saved(Image.fromarray(CLASSES), "jpeg"), "bad_class_map"),
         (png(CLASSES[1:]), "class_map_size"),
-        (b"", "unknown_format"),
+        (b"", "bad_class_map"),
+        (png(CLASSES)[:20], "truncated_image"),
     ],
 )
 def test_a_bad_class_map_has_a_slug(data: bytes, expected: str) -> None:

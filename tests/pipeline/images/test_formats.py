@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.images.formats import load, png_bits, read_picture
+from pipeline.images.formats import load, read_picture
+from pipeline.images.png import png_header
 from schemas.errors import SampleError
 from schemas.sample import ByteArray, ImageArray
 from tests.pipeline.shards import painted, png
@@ -266,7 +267,7 @@ def test_other_formats_are_not_even_tried(data: bytes) -> None:
 
 def test_a_png_that_does_not_begin_with_its_header_is_refused() -> None:
     data = png(IMAGE)
-    assert png_bits(data) == 8
+    assert png_header(data).bits == 8
     swapped: bytes = data[:8] + data[33:-12] + data[8:33] + data[-12:]
     assert slug(swapped) == "broken_image"
 
