@@ -14,12 +14,24 @@ from pathlib import Path
 from rich.console import Console
 
 from jobs.rare import share_copies
+from pipeline.claim import wait_for_gc
+from pipeline.index_files import sink_errors
 from pipeline.rarity import Rarity
 from pipeline.recipe import FullRecipe, check_models, load_recipe
-from pipeline.source import Chunk, Shard, plan
+from pipeline.secrets import without_secrets
+from pipeline.slots import read_slots, slot_of
+from pipeline.source import Chunk, Shard, ShardFinding, plan
 from pipeline.store import Store
-from schemas.errors import RecipeError, SinkError
+from schemas.errors import RecipeError
 from schemas.recipe import digest_of
+
+
+@dataclass(frozen=True)
+class Retry:
+    """What makes a run a retry: whose failed copies it makes again, and for which time."""
+
+    run: str
+    number: int
 
 
 @dataclass(frozen=True)
@@ -32,10 +44,14 @@ class RunPlan:
     digest: str
     chunks: tuple[Chunk, ...]
     rarity: Rarity | None = None
+    findings: tuple[ShardFinding, ...] = ()
+    retry: Retry | None = None
 
     @property
     def run(self) -> str:
         """The run's name."""
+        if self.retry is not None:
+            return f"{self.retry.run}-retry-{self.retry.number}"
         named: list[object] = [self.digest, [shard.content for shard in self.shards]]
         budget = self.recipe.budget
         if budget.rare is not None:
@@ -67,8 +83,15 @@ class RunPlan:
         """Where the sink keeps this plan."""
         return f"runs/{self.run}.plan.json"
 
+    def recipe_text(self) -> str:
+        """The recipe as the user wrote it; for a retry, as its run's plan names it."""
+        if self.retry is None:
+            return self.file.read_text()
+        return self.recipe.model_dump_json(indent=1, exclude={"tracking"})
+
     def to_json(self) -> bytes:
-        """The plan as the sink keeps it: without the tracking, whose URL may hold secrets."""
+        """The plan as the sink keeps it; of the tracking, for a retry, without secrets."""
+        tracking = self.recipe.tracking
         record = {
             "run": self.run,
             "digest": self.digest,
@@ -76,9 +99,16 @@ class RunPlan:
             "models": self.models,
             "source": [asdict(shard) for shard in self.shards],
             "chunks": [_chunk_json(chunk) for chunk in self.chunks],
+            "findings": [asdict(finding) for finding in self.findings],
+            "tracking": {
+                "uri": None if tracking.uri is None else without_secrets(tracking.uri),
+                "experiment": tracking.experiment,
+            },
         }
         if self.rarity is not None:
             record["rare"] = asdict(self.rarity)
+        if self.retry is not None:
+            record["retry"] = asdict(self.retry)
         return (json.dumps(record, indent=1, sort_keys=True) + "\n").encode()
 
 
@@ -102,19 +132,19 @@ def make_plan(path: str | Path, console: Console | None = None) -> RunPlan:
         raise RecipeError(f"{path}: sink: {error}") from None
     models = check_models(recipe)
     digest = recipe.digest(models)
-    chunks = plan(recipe.source, recipe.chunk_size, digest)
-    if not chunks:
-        raise RecipeError(f"{path}: source.shards: there is not one sample in these shards")
-    planned = RunPlan(Path(path), recipe, models, digest, tuple(chunks))
+    source = plan(recipe.source, recipe.chunk_size, digest)
+    planned = RunPlan(Path(path), recipe, models, digest, source.chunks, findings=source.findings)
     if recipe.budget.rare is None:
         return planned
-    shared, rarity = share_copies(chunks, recipe, planned.store, planned.path, console)
+    shared, rarity = share_copies(source.chunks, recipe, planned.store, planned.path, console)
     return replace(planned, chunks=shared, rarity=rarity)
 
 
 def write_plan(planned: RunPlan) -> None:
-    """Create-only: who resumes a run finds its plan there."""
-    try:
+    """Create-only: who resumes a run finds its plan there. Then it waits for a gc that may have
+    missed the plan (`pipeline.claim`).
+    """
+    slot_of(read_slots(planned.store), planned.run)  # it may be being given up
+    with sink_errors(planned.store):
         planned.store.create(planned.path, planned.to_json())
-    except OSError as error:
-        raise SinkError(f"sink: {planned.recipe.sink}: cannot be written: {error}") from None
+        wait_for_gc(planned.store)

@@ -156,13 +156,14 @@ def _spread(recipe: FullRecipe, n: int) -> tuple[list[_Seen], str]:
     source = recipe.source
     urls = expand_shards(source.shards)
     scanned = [scan_shard(url, source) for url in _evenly(urls, min(n, SHARDS))]
-    places = [(shard, ref, refs) for shard, refs in scanned for ref in refs]
+    places = [(scan, ref) for scan in scanned for ref in scan.samples]
     if not places:
-        raise RecipeError("source.shards: there is not one sample in these shards")
+        found = "".join(f"\n  {finding}" for scan in scanned for finding in scan.findings[:1])
+        raise RecipeError(f"source.shards: there is not one sample in these shards{found}")
     seen: list[_Seen] = []
-    for shard, ref, refs in _evenly(places, n):
-        (encoded,) = read_chunk(Chunk(shard, 0, (ref,), "preview"), source)
-        near = Chunk(shard, 0, around(refs, ref.key, recipe.chunk_size), "preview")
+    for scan, ref in _evenly(places, n):
+        (encoded,) = read_chunk(Chunk(scan.shard, 0, (ref,), "preview"), source)
+        near = Chunk(scan.shard, 0, around(scan.samples, ref.key, recipe.chunk_size), "preview")
         seen.append(_Seen(encoded, partial(read_chunk, near, source)))
     opened = len({one.encoded.shard for one in seen})
     return seen, f"{len(seen)} samples from {opened} of {len(urls)} shards"

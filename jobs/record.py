@@ -42,6 +42,7 @@ def write_record(planned: RunPlan, counts: Counts, pace: Pace, mlflow_run: str |
         "recipe": planned.recipe.model_dump(mode="json", exclude={"tracking"}),
         "models": planned.models,
         "source": [asdict(shard) for shard in planned.shards],
+        "findings": [asdict(finding) for finding in planned.findings],
         "counts": {
             "attempted": counts.attempted,
             "kept": counts.kept,

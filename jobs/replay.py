@@ -21,7 +21,8 @@ from pipeline.codec import decode_image
 from pipeline.models import load_models
 from pipeline.op import Models
 from pipeline.recipe import FullRecipe, check_models, needs_peers
-from pipeline.source import Chunk, EncodedSample, SampleRef, Shard, around, read_chunk, scan_shard
+from pipeline.shards import Scan, scan_shard
+from pipeline.source import Chunk, EncodedSample, around, read_chunk
 from pipeline.store import Store
 from pipeline.weave import RunContext, WovenCopy, weave_chunk
 from schemas.errors import ModelError, RecipeError, SampleError, SourceError
@@ -46,7 +47,7 @@ class Replayer:
     store: Store
     runs: dict[str, Run]
     _models: dict[str, Models] = field(default_factory=dict)
-    _shards: dict[str, tuple[Shard, tuple[SampleRef, ...]]] = field(default_factory=dict)
+    _shards: dict[str, Scan] = field(default_factory=dict)
 
     def check(self, row: IndexRow) -> Finding | None:
         """None where the row's sample comes out as it lies in its shard."""
@@ -87,11 +88,12 @@ class Replayer:
         """The sample, and the others of its chunk where an op looks at them."""
         try:
             if row.source_shard not in self._shards:
-                shard, refs = scan_shard(row.source_shard, recipe.source)
-                self._shards[row.source_shard] = shard, refs
-            shard, refs = self._shards[row.source_shard]
-            near = around(refs, row.source_key, recipe.chunk_size if needs_peers(recipe) else 1)
-            found = read_chunk(Chunk(shard, 0, near, row.chunk), recipe.source)
+                self._shards[row.source_shard] = scan_shard(row.source_shard, recipe.source)
+            scan = self._shards[row.source_shard]
+            near = around(
+                scan.samples, row.source_key, recipe.chunk_size if needs_peers(recipe) else 1
+            )
+            found = read_chunk(Chunk(scan.shard, 0, near, row.chunk), recipe.source)
         except SourceError as error:
             raise ReplayError(str(error)) from error
         if not any((s.key, s.content) == (row.source_key, row.source_hash) for s in found):

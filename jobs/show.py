@@ -23,8 +23,9 @@ from rich.text import Text
 
 from jobs.sheet import written
 from pipeline.index_files import read_index
+from pipeline.shards import scan_shard
 from pipeline.sheet import Pair, before_after, readable
-from pipeline.source import Chunk, read_chunk, scan_shard
+from pipeline.source import Chunk, read_chunk
 from pipeline.store import Store
 from schemas.errors import SinkError, SourceError
 from schemas.index import AppliedOp, IndexRow, table_to_rows
@@ -164,8 +165,9 @@ def _pairs(
 
 def _source(row: IndexRow, layout: Source) -> tuple[Sample | None, str]:
     try:
-        shard, refs = scan_shard(row.source_shard, layout)
-        chunk = Chunk(shard, 0, tuple(ref for ref in refs if ref.key == row.source_key), row.chunk)
+        scan = scan_shard(row.source_shard, layout)
+        refs = tuple(ref for ref in scan.samples if ref.key == row.source_key)
+        chunk = Chunk(scan.shard, 0, refs, row.chunk)
         encoded = read_chunk(chunk, layout)
     except SourceError as error:
         return None, str(error)

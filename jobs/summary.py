@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from jobs.counts import Counts
@@ -19,6 +21,12 @@ from jobs.tracking import look_command
 from pipeline.index_files import published_path
 from pipeline.recipe import FullRecipe
 from pipeline.secrets import without_secrets
+from pipeline.shards import ShardFinding
+
+SHOWN_BEFORE: Final = 20
+"""Lines of findings in the table of a dry run."""
+
+SHOWN_AFTER: Final = 5
 
 
 def print_plan(planned: RunPlan, done: AbstractSet[str], console: Console) -> None:
@@ -30,6 +38,8 @@ def print_plan(planned: RunPlan, done: AbstractSet[str], console: Console) -> No
         chunks = [chunk for chunk in planned.chunks if chunk.shard == shard]
         samples = sum(len(chunk.samples) for chunk in chunks)
         table.add_row("source", f"{shard.url}: {samples} samples, {len(chunks)} chunks")
+    for line in finding_lines(planned.findings, SHOWN_BEFORE):
+        table.add_row("[yellow]finding[/yellow]", escape(line))
     for name, digest in planned.models.items():
         table.add_row("model", f"{name}: {recipe.models[name].native} ({digest})")
     for i, op in enumerate(recipe.ops):
@@ -48,6 +58,22 @@ def print_plan(planned: RunPlan, done: AbstractSet[str], console: Console) -> No
     console.print(table)
     if planned.rarity is not None:
         console.print(rare_table(planned.rarity))
+
+
+def finding_lines(findings: Sequence[ShardFinding], most: int) -> list[str]:
+    """What is wrong with the source's shards, one line for each shard and slug; what is more than
+    so many lines is counted, and is in the plan.
+    """
+    grouped: dict[tuple[str, str], list[ShardFinding]] = {}
+    for finding in sorted(findings, key=lambda one: one.harmless):
+        grouped.setdefault((finding.shard, finding.slug), []).append(finding)
+    lines = [
+        f"{first.shard}: {slug}, at byte {first.offset}: {first.detail}"
+        + (f" (and {len(others)} more)" if others else "")
+        for (_, slug), (first, *others) in grouped.items()
+    ]
+    hidden = len(lines) - most
+    return lines if hidden <= 0 else [*lines[:most], f"{hidden} more, all in the run's plan file"]
 
 
 def _output_rows(recipe: FullRecipe) -> Iterator[tuple[str, str]]:
@@ -74,6 +100,8 @@ def print_summary(planned: RunPlan, counts: Counts, pace: Pace, console: Console
     table.add_row("ops", ", ".join(f"{kind} {n}" for kind, n in sorted(counts.ops.items())))
     if pace.images:
         table.add_row("pace", f"{pace.rate:.1f} images/s, {pace.images} in {pace.seconds:.0f} s")
+    for line in finding_lines(planned.findings, SHOWN_AFTER):
+        table.add_row("[yellow]finding[/yellow]", escape(line))
     table.add_row("shards", store.at("shards"))
     table.add_row("index", store.at(published_path(run)))
     table.add_row("record", store.at(record_path(run)))

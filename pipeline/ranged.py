@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from pipeline.store import Store
-from pipeline.tar import BLOCK
+from pipeline.tar_header import BLOCK
 from schemas.index import Member
 
 READ_AHEAD = 256 * 1024  # one request of 30 ms at 50 MB/s is worth 1.5 MB: never one per header
@@ -26,9 +26,10 @@ def read_members(store: Store, name: str, members: Sequence[Member]) -> dict[Mem
     data: dict[Member, bytes] = {}
     for run in _runs(sorted(members, key=lambda m: m.offset)):
         start = run[0].offset
-        block = memoryview(store.read(name, start, run[-1].offset + run[-1].size - start))
-        for member in run:
-            data[member] = bytes(block[member.offset - start :][: member.size])
+        block = store.read(name, start, run[-1].offset + run[-1].size - start)
+        for member in run:  # a large one lies alone in its block, and is not copied
+            place = member.offset - start
+            data[member] = block[place : place + member.size]
     return data
 
 
@@ -46,7 +47,9 @@ def _runs(members: Sequence[Member]) -> Iterator[list[Member]]:
 
 
 class ForwardReader:
-    """Reads forward only, ahead where it pays, and hashes all that it passes on a local disk."""
+    """Reads forward, ahead where it pays, and hashes all that it passes on a local disk. To look
+    back costs a read of its own.
+    """
 
     def __init__(self, store: Store, name: str, size: int) -> None:
         self._store, self._name, self._size = store, name, size
@@ -55,11 +58,25 @@ class ForwardReader:
         self._start, self._data = 0, b""
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """`size` bytes; offsets may not fall."""
+        """Fewer than `size` only where the file ends."""
+        size = min(size, self._size - offset)
+        if size <= 0:
+            return b""
+        if offset < self._start:
+            return self._store.read(self._name, offset, size)
         end = offset + size
         while self._start + len(self._data) < end:
             self._advance(offset, size)
-        return self._data[offset - self._start :][:size]
+        place = offset - self._start
+        return self._data[place : place + size]
+
+    def reaches(self, end: int) -> bool:
+        """Whether the file has at least `end` bytes."""
+        return end <= self._size
+
+    def back_to(self, offset: int) -> int:
+        """Every place can be read again."""
+        return offset
 
     def digest(self) -> str:
         """32 hex digits of the whole file."""

@@ -1,13 +1,13 @@
-"""Source shards: which there are, what is in them, and the bytes of a chunk.
+"""Source shards: which there are, their samples in chunks, and the bytes of a chunk.
 
-Three steps. `expand_shards` turns the recipe's patterns into URLs. `scan_shard` walks the headers
-of one shard strictly and names its content: on a disk the whole file is hashed in the same pass, in
-an object store only headers are fetched and the store's etag stands for the content. `read_chunk`
-fetches the members of one chunk: one ranged read where they lie together.
+Three steps. `plan` turns the recipe's patterns into URLs, scans these shards (see `shards.py`) and
+cuts their samples into chunks: by number, and by bytes, so that a chunk fits into memory whatever
+the shards hold. `read_chunk` fetches the members of one chunk: one ranged read where they lie
+together; a packed shard is unpacked up to them.
 
-A shard that cannot be read as it is, or is no longer what the plan names, is a SourceError with its
-file, the offset and the reason. What is wrong with one sample (no image, two images, too large) is
-left in its `problem`, and fails that sample alone when it is decoded.
+What is wrong with a shard is a finding in the plan. A SourceError is one that is missing, cannot be
+reached, or is no longer what the plan names; and a source without one sample. What is wrong with
+one sample (see `pick.py`) is left in its `problem`, and fails that sample alone when it is decoded.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Final
 
 from pipeline.patterns import expand
+from pipeline.pick import Pick, pick_members
 from pipeline.ranged import ForwardReader, read_members
+from pipeline.shards import SampleRef, Scan, Shard, ShardFinding, scan_shard
 from pipeline.store import Store, split_url
-from pipeline.tar import TarError, walk
+from pipeline.trouble import storage_error
+from pipeline.unpack import read_unpacked
 from schemas.errors import SourceError
 from schemas.index import Member
-from schemas.members import split_name
 from schemas.recipe import Source, digest_of
 
-MAX_MEMBER = 256 * 1024 * 1024  # an image of 64 million pixels, uncompressed, is 192 MB
-SCANNERS = 8
+__all__ = [
+    "Chunk",
+    "EncodedSample",
+    "SampleRef",
+    "Shard",
+    "ShardFinding",
+    "SourcePlan",
+    "around",
+    "expand_shards",
+    "plan",
+    "read_chunk",
+    "read_label_files",
+    "scan_shard",
+    "with_copies",
+]
 
+MAX_CHUNK: Final = 128 * 1024 * 1024
+"""Bytes of a chunk's members, beyond its first sample: a few copies of it fit into memory."""
 
-@dataclass(frozen=True)
-class Shard:
-    """One source tar. `content` names its bytes; `version` shows whether they may have changed."""
-
-    url: str
-    size: int
-    content: str
-    version: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True)
-class SampleRef:
-    """One sample of a shard: the members with the same key. `copies`: the numbers of those that are
-    made of it, where not the recipe says how many.
-    """
-
-    key: str
-    members: tuple[Member, ...]
-    copies: tuple[int, ...] | None = None
+SCANNERS: Final = 8
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,21 @@ class EncodedSample:
     copies: tuple[int, ...] | None = None
 
 
+@dataclass(frozen=True)
+class SourcePlan:
+    """All chunks of a source, and what is wrong with its shards."""
+
+    chunks: tuple[Chunk, ...]
+    findings: tuple[ShardFinding, ...] = ()
+
+    def undamaged(self) -> tuple[Chunk, ...]:
+        """The chunks, where whoever asks wants all samples or none; SourceError otherwise."""
+        for finding in self.findings:
+            if not finding.harmless:
+                raise SourceError(f"{finding}; leave the shard out, or mend it")
+        return self.chunks
+
+
 def expand_shards(patterns: Sequence[str]) -> list[str]:
     """The URLs that the patterns name, each once; SourceError names one that matches nothing."""
     urls: dict[str, None] = {}
@@ -101,65 +116,30 @@ def expand_shards(patterns: Sequence[str]) -> list[str]:
     return list(urls)
 
 
-def scan_shard(url: str, source: Source) -> tuple[Shard, tuple[SampleRef, ...]]:
-    """What is in a shard, by its headers alone."""
-    try:
-        folder, name = split_url(url)
-        store = Store(folder)
-        stat = store.stat(name)
-        reader = ForwardReader(store, name, stat.size)
-        members = list(walk(reader.read_at, stat.size))
-        local = store.local is not None
-        content = reader.digest() if local else digest_of([stat.size, stat.version])
-        changed = store.stat(name) != stat
-    except FileNotFoundError as error:
-        raise SourceError(f"{url}: no such shard") from error
-    except TarError as error:
-        raise SourceError(f"{url}: {error}") from error
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{url}: cannot be read: {error}") from error
-    if changed:
-        raise SourceError(f"{url}: changed while it was read; wait until it is finished")
-    samples = _group(url, members)
-    _check_images(url, samples, source)
-    return Shard(url, stat.size, content, stat.version), samples
-
-
-def plan(source: Source, chunk_size: int, digest: str) -> list[Chunk]:
+def plan(source: Source, chunk_size: int, digest: str) -> SourcePlan:
     """All chunks of all shards, in the order of the recipe. `digest` is the recipe's."""
     urls = expand_shards(source.shards)
     with ThreadPoolExecutor(SCANNERS) as pool:
-        scanned = list(pool.map(lambda url: scan_shard(url, source), urls))
-    seen: dict[str, str] = {}
-    for shard, _ in scanned:
-        twin = seen.setdefault(shard.content, shard.url)
-        if twin != shard.url:
-            raise SourceError(f"{shard.url}: the same content as {twin}; name one of them only")
-    return [
-        chunk for shard, samples in scanned for chunk in _chunks(shard, samples, chunk_size, digest)
-    ]
+        scans = list(pool.map(lambda url: scan_shard(url, source), urls))
+    kept, findings = _without_twins(scans)
+    chunks = tuple(
+        chunk for scan in kept for chunk in _chunks(scan.shard, scan.samples, chunk_size, digest)
+    )
+    _check_samples(kept, findings, source)
+    return SourcePlan(chunks, tuple(findings))
 
 
 def around(samples: Sequence[SampleRef], key: str, chunk_size: int) -> tuple[SampleRef, ...]:
     """The chunk of a shard's samples that holds this key; empty where no sample has it."""
-    place = next((i for i, sample in enumerate(samples) if sample.key == key), None)
-    if place is None:
-        return ()
-    first = place // chunk_size * chunk_size
-    return tuple(samples[first : first + chunk_size])
+    parts = _parts(samples, chunk_size)
+    return next((part for part in parts if any(sample.key == key for sample in part)), ())
 
 
 def read_chunk(chunk: Chunk, source: Source) -> list[EncodedSample]:
     """The bytes of a chunk's samples, in order; SourceError where the shard has changed."""
     shard = chunk.shard
-    folder, name = split_url(shard.url)
-    store = Store(folder)
-    picks = [_pick(sample, source) for sample in chunk.samples]
-    try:
-        data = read_members(store, name, [m for pick in picks for m in pick.members.values()])
-        _check_unchanged(store, name, shard)
-    except OSError as error:
-        raise SourceError(f"{shard.url}: cannot be read: {error}") from error
+    picks = [pick_members(sample, source) for sample in chunk.samples]
+    data = _read(shard, [m for pick in picks for m in pick.members.values()])
     encoded = (_encoded(pick, data, shard.url) for pick in picks)
     return [
         replace(item, copies=sample.copies)
@@ -169,14 +149,8 @@ def read_chunk(chunk: Chunk, source: Source) -> list[EncodedSample]:
 
 def read_label_files(chunk: Chunk, source: Source) -> list[bytes | None]:
     """The labels files of a chunk's samples, None where there is none to read; nothing else."""
-    folder, name = split_url(chunk.shard.url)
-    store = Store(folder)
-    members = [_pick(sample, source).labels_member for sample in chunk.samples]
-    try:
-        data = read_members(store, name, [member for member in members if member is not None])
-        _check_unchanged(store, name, chunk.shard)
-    except OSError as error:
-        raise SourceError(f"{chunk.shard.url}: cannot be read: {error}") from error
+    members = [pick_members(sample, source).labels_member for sample in chunk.samples]
+    data = _read(chunk.shard, [member for member in members if member is not None])
     return [None if member is None else data[member] for member in members]
 
 
@@ -197,76 +171,80 @@ def with_copies(chunk: Chunk, copies: tuple[int, ...], usual: int) -> Chunk:
 def _chunks(
     shard: Shard, samples: Sequence[SampleRef], chunk_size: int, digest: str
 ) -> Iterator[Chunk]:
-    for ordinal, start in enumerate(range(0, len(samples), chunk_size)):
-        part = tuple(samples[start : start + chunk_size])
+    for ordinal, part in enumerate(_parts(samples, chunk_size)):
         keys = [sample.key for sample in part]
         yield Chunk(shard, ordinal, part, digest_of([shard.content, ordinal, keys, digest]))
 
 
-def _group(url: str, members: Sequence[Member]) -> tuple[SampleRef, ...]:
-    """Members by key. As in WebDataset, names without a suffix and hidden files are no samples."""
-    grouped: dict[str, list[Member]] = {}
-    last = None
-    for member in members:
-        key, suffix = split_name(member.name)
-        if not suffix or not key.rpartition("/")[2]:
+def _parts(samples: Sequence[SampleRef], chunk_size: int) -> Iterator[tuple[SampleRef, ...]]:
+    """Consecutive samples: at most so many, and so many bytes as fit into memory."""
+    part: list[SampleRef] = []
+    total = 0
+    for sample in samples:
+        size = sum(member.size for member in sample.members)
+        if part and (len(part) == chunk_size or total + size > MAX_CHUNK):
+            yield tuple(part)
+            part, total = [], 0
+        part.append(sample)
+        total += size
+    if part:
+        yield tuple(part)
+
+
+def _without_twins(scans: Sequence[Scan]) -> tuple[list[Scan], list[ShardFinding]]:
+    """Every content once, and all findings, also of what shards have in common."""
+    contents: dict[str, str] = {}
+    keys: dict[str, str] = {}
+    kept: list[Scan] = []
+    findings: list[ShardFinding] = []
+    for scan in scans:
+        url = scan.shard.url
+        findings += scan.findings
+        twin = contents.setdefault(scan.shard.content, url)
+        if twin != url:
+            detail = f"the same content as {twin}, which is read instead"
+            findings.append(ShardFinding(url, 0, "same_content", detail))
             continue
-        if key in grouped and (key != last or _suffix(member) in map(_suffix, grouped[key])):
-            what = "the same suffix twice" if key == last else "its sample began earlier"
-            raise SourceError(f"{url}: at byte {member.offset}: {member.name!r}: {what}")
-        grouped.setdefault(key, []).append(member)
-        last = key
-    return tuple(SampleRef(key, tuple(found)) for key, found in grouped.items())
+        kept.append(scan)
+        again = [sample.key for sample in scan.samples if sample.key in keys]
+        if again:
+            detail = f"{len(again)}, the first is {again[0]!r}, also in {keys[again[0]]}"
+            findings.append(ShardFinding(url, 0, "same_keys", detail))
+        for sample in scan.samples:
+            keys.setdefault(sample.key, url)
+    return kept, findings
 
 
-def _check_images(url: str, samples: Sequence[SampleRef], source: Source) -> None:
-    found = {_suffix(member) for sample in samples for member in sample.members}
-    if samples and not found.intersection(source.image):
-        wanted, there = ", ".join(source.image), ", ".join(sorted(found)[:8])
-        raise SourceError(f"{url}: no member is an image (source.image: {wanted}); it has: {there}")
+def _check_samples(kept: Sequence[Scan], findings: Sequence[ShardFinding], source: Source) -> None:
+    """A source without one sample, or without one image, is a mistake and no run."""
+    full = [scan for scan in kept if scan.samples]
+    bare = {f.shard for f in findings if f.slug == "no_images"}
+    if any(scan.shard.url not in bare for scan in full):
+        return
+    said = "".join(f"\n  {finding}" for finding in findings[:5])
+    what = "no image" if full else "not one sample"
+    raise SourceError(f"source.shards: there is {what} in {', '.join(source.shards)}{said}")
 
 
-def _suffix(member: Member) -> str:
-    """In small letters, as WebDataset reads it."""
-    return split_name(member.name)[1].lower()
+def _read(shard: Shard, members: Sequence[Member]) -> dict[Member, bytes]:
+    """The bytes of these members; SourceError where the shard cannot be read, or has changed."""
+    folder, name = split_url(shard.url)
+    store = Store(folder)
+    try:
+        if shard.packing:
+            _check_unchanged(store, name, shard)
+            data = read_unpacked(store, name, shard.size, shard.version, shard.packing, members)
+        else:
+            data = read_members(store, name, members)
+        _check_unchanged(store, name, shard)
+    except FileNotFoundError as error:
+        raise SourceError(f"{shard.url}: is gone since the run was planned") from error
+    except OSError as error:
+        raise storage_error(error, f"{shard.url}: cannot be read", SourceError) from error
+    return data
 
 
-@dataclass(frozen=True)
-class _Pick:
-    """The members of one sample that are read, by their suffix."""
-
-    key: str
-    members: dict[str, Member]
-    image: str | None
-    labels: str | None
-    segmentation: str | None
-    problem: tuple[str, str] | None
-
-    @property
-    def labels_member(self) -> Member | None:
-        """Where the labels file lies."""
-        return None if self.labels is None else self.members.get(self.labels)
-
-
-def _pick(sample: SampleRef, source: Source) -> _Pick:
-    by_suffix = {_suffix(member): member for member in sample.members}
-    others = source.labels, source.segmentation
-    images = [suffix for suffix in source.image if suffix in by_suffix and suffix not in others]
-    labels, segmentation = (suffix if suffix in by_suffix else None for suffix in others)
-    wanted = [*images[:1], *(suffix for suffix in (labels, segmentation) if suffix is not None)]
-    members = {suffix: by_suffix[suffix] for suffix in wanted}
-    large = next((m for m in members.values() if m.size > MAX_MEMBER), None)
-    problem = None
-    if large is not None:
-        members = {}
-        problem = ("member_too_large", f"{large.name}: {large.size} bytes, {MAX_MEMBER} at most")
-    elif len(images) != 1:
-        slug = "two_images" if images else "missing_image"
-        problem = (slug, f"has {', '.join(sorted(by_suffix))}; one of {', '.join(source.image)}")
-    return _Pick(sample.key, members, images[0] if images else None, labels, segmentation, problem)
-
-
-def _encoded(pick: _Pick, data: dict[Member, bytes], url: str) -> EncodedSample:
+def _encoded(pick: Pick, data: dict[Member, bytes], url: str) -> EncodedSample:
     hashed = hashlib.blake2b(digest_size=16)
     found = {suffix: data[member] for suffix, member in pick.members.items()}
     hashed.update(b"" if found else pick.key.encode())

@@ -52,7 +52,7 @@ class CropSet:
     ) -> None:
         self._source, self._size, self._flips = source, size, flips
         self._curve, self._seed, self._scales = curve, seed, tuple(scales)
-        chunks = plan(source, 4096, "crops")
+        chunks = plan(source, 4096, "crops").undamaged()
         self._where = [replace(chunk, samples=(ref,)) for chunk in chunks for ref in chunk.samples]
         if not self._where:
             raise SourceError(f"{', '.join(source.shards)}: no samples to train on")

@@ -28,7 +28,7 @@ def samples(name: str, split: str) -> list[Sample]:
         classes=tuple(card(name)["classes"]),  # type: ignore[arg-type]
         seg_classes=tuple(card(name)["seg_classes"]) or None,  # type: ignore[arg-type]
     )
-    chunks = plan(source, 64, "")
+    chunks = plan(source, 64, "").chunks
     return [decode(item, source) for chunk in chunks for item in read_chunk(chunk, source)]
 
 

@@ -42,7 +42,7 @@ def test_an_import_ends_with_its_report_and_a_source_that_a_recipe_can_use(tmp_p
     assert source.classes == ("cell",)
     assert source.shards == ("out/val-{000000..000001}.tar",)
     here = source.model_copy(update={"shards": (f"{tmp_path}/{source.shards[0]}",)})
-    assert sum(len(chunk.samples) for chunk in plan(here, 8, "digest")) == 2
+    assert sum(len(chunk.samples) for chunk in plan(here, 8, "digest").chunks) == 2
     again = noiseloom("import", *arguments, cwd=tmp_path)
     assert again.returncode == 3
     assert again.stderr.startswith("out: is not empty")

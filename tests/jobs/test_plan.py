@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from rich.console import Console
 
 from jobs.counts import check_conserved, counts_of
+from jobs.live import Pace
 from jobs.plan import RunPlan, make_plan, write_plan
 from jobs.sheet import chosen, sheet_path, write_sheet
+from jobs.summary import finding_lines, print_plan, print_summary
 from pipeline.index_files import read_index
+from pipeline.shards import ShardFinding
 from pipeline.slots import Slot, add_slot
 from schemas.errors import RecipeError, RunError, SourceError
 from schemas.index import AppliedOp, rows_to_table
@@ -62,19 +67,34 @@ def test_the_plan_is_written_once_and_names_every_chunk_and_shard(planned: RunPl
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("train-2.tar", b"not a tar at all" * 100, "train-2.tar: at byte 0"),
-        ("train-2.tar", tar_of([("a.txt", b"x")]), "train-2.tar: no member is an image"),
-        ("train-2.tar", tar_of(sample_files("a"))[:2000], "train-2.tar"),
+        ("train-2.tar", b"not a tar at all" * 100, "train-2.tar: not_a_tar, at byte 0"),
+        ("train-2.tar", tar_of([("a.[b].txt", b"x")]), "1 .[b].txt"),
+        ("train-2.tar", tar_of(sample_files("a"))[:2000], "train-2.tar: no_end_mark"),
     ],
 )
-def test_a_shard_that_cannot_be_read_is_named(
+def test_what_is_wrong_with_a_shard_is_told_before_and_after_and_kept(
     planned: RunPlan, name: str, data: bytes, said: str
 ) -> None:
     (planned.file.parent / name).write_bytes(data)
-    with pytest.raises(SourceError) as caught:
-        make_plan(planned.file)
-    assert said in str(caught.value)
-    assert len(str(caught.value).splitlines()) < 5
+    found = make_plan(planned.file)
+    assert any(said in line for line in finding_lines(found.findings, 5))
+    console = Console(file=io.StringIO(), width=400)
+    print_plan(found, set(), console)
+    print_summary(found, counts_of(rows_to_table([])), Pace(0, 0.0), console)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().count(said) == 2
+    record = json.loads(found.to_json())
+    assert [ShardFinding(**one) for one in record["findings"]] == list(found.findings)
+
+
+def test_many_findings_are_counted_and_damages_come_first(planned: RunPlan) -> None:
+    slugs = ["unknown_members", "link", "link", "no_end_mark", "pipe"]
+    findings = [ShardFinding("a.tar", i, slug, "so") for i, slug in enumerate(slugs)]
+    assert finding_lines(findings, 2) == [
+        "a.tar: link, at byte 1: so (and 1 more)",
+        "a.tar: no_end_mark, at byte 3: so",
+        "2 more, all in the run's plan file",
+    ]
 
 
 def test_a_missing_shard_is_named_by_its_pattern(planned: RunPlan) -> None:

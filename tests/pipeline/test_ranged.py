@@ -37,6 +37,17 @@ def test_reading_forward_gives_the_bytes_at_every_place(
         assert reader.read_at(offset, size) == DATA[offset : offset + size]
 
 
+def test_a_read_past_the_end_gives_what_there_is_and_looking_back_works(store: Store) -> None:
+    reader = ForwardReader(store, "a", len(DATA))
+    assert reader.read_at(len(DATA) - 5, 512) == DATA[-5:]
+    assert reader.read_at(len(DATA), 1) == reader.read_at(len(DATA) + 512, 512) == b""
+    assert reader.read_at(100, 50) == DATA[100:150]
+    assert reader.reaches(len(DATA))
+    assert not reader.reaches(len(DATA) + 1)
+    if store.local is not None:
+        assert reader.digest() == hashlib.blake2b(DATA, digest_size=16).hexdigest()
+
+
 def test_the_digest_on_a_disk_covers_what_was_skipped(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(DATA)
     reader = ForwardReader(Store(str(tmp_path)), "a", len(DATA))

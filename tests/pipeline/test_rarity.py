@@ -30,7 +30,7 @@ def chunks_of(
                 files.append((name, data))
     (folder / "a.tar").write_bytes(tar_of(files))
     source = Source(shards=(str(folder / "a.tar"),), classes=("cell", "rare"))
-    return plan(source, chunk_size, "digest"), source
+    return list(plan(source, chunk_size, "digest").chunks), source
 
 
 def _labelled(data: bytes, wanted: object) -> bytes:

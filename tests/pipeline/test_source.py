@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.ranged import MAX_GAP, READ_AHEAD
-from pipeline.source import (
-    Chunk,
-    expand_shards,
-    plan,
-    read_chunk,
-    scan_shard,
-)
+from pipeline.shards import scan_shard
+from pipeline.source import Chunk, SourcePlan, around, expand_shards, plan, read_chunk
 from pipeline.store import Store
 from schemas.errors import SourceError
 from schemas.recipe import Source
@@ -44,16 +39,21 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     yield sizes
 
 
-def planned(store: Store, chunk_size: int = 2, digest: str = "d") -> list[Chunk]:
+def source_plan(store: Store, chunk_size: int = 2, digest: str = "d") -> SourcePlan:
     source = SOURCE.model_copy(update={"shards": (store.at("*.tar"),)})
     return plan(source, chunk_size, digest)
+
+
+def planned(store: Store, chunk_size: int = 2, digest: str = "d") -> list[Chunk]:
+    return list(source_plan(store, chunk_size, digest).chunks)
 
 
 def test_a_scan_finds_the_samples_and_their_members(store: Store) -> None:
     data = tar_of(FILES)
     store.create("a.tar", data)
-    shard, samples = scan_shard(store.at("a.tar"), SOURCE)
-    assert (shard.url, shard.size) == (store.at("a.tar"), len(data))
+    scan = scan_shard(store.at("a.tar"), SOURCE)
+    shard, samples = scan.shard, scan.samples
+    assert (shard.url, shard.size, scan.findings) == (store.at("a.tar"), len(data), ())
     assert [sample.key for sample in samples] == ["s0", "s1", "s2", "s3", "s4"]
     found = [(m.name, data[m.offset :][: m.size]) for sample in samples for m in sample.members]
     assert found == FILES
@@ -100,8 +100,7 @@ def test_a_remote_scan_passes_over_large_members(tmp_path: Path, reads: list[int
     large = [(f"l{n}.png", bytes(4 * READ_AHEAD)) for n in range(4)]
     store = Store(f"memory://{tmp_path.name}")
     store.create("a.tar", tar_of([*large, *FILES]))
-    _, samples = scan_shard(store.at("a.tar"), SOURCE)
-    assert len(samples) == 9
+    assert len(scan_shard(store.at("a.tar"), SOURCE).samples) == 9
     assert sum(reads) < 3 * READ_AHEAD
     assert len(reads) < 10
 
@@ -111,7 +110,7 @@ def test_content_names_the_bytes_and_not_the_place(tmp_path: Path) -> None:
     for name in ("a.tar", "b.tar"):
         (tmp_path / name).write_bytes(data)
     (tmp_path / "c.tar").write_bytes(tar_of(FILES[:3]))
-    a, b, c = (scan_shard(str(tmp_path / f"{n}.tar"), SOURCE)[0].content for n in "abc")
+    a, b, c = (scan_shard(str(tmp_path / f"{n}.tar"), SOURCE).shard.content for n in "abc")
     assert a == b != c
 
 
@@ -130,15 +129,18 @@ def test_the_plan_follows_the_order_of_the_recipe(store: Store) -> None:
     for name in ("b", "a"):
         store.create(f"{name}.tar", tar_of(sample_files(name)))
     source = SOURCE.model_copy(update={"shards": (store.at("b.tar"), store.at("*.tar"))})
-    chunks = plan(source, 64, "d")
+    chunks = plan(source, 64, "d").chunks
     assert [chunk.samples[0].key for chunk in chunks] == ["b", "a"]
 
 
-def test_two_shards_of_the_same_content_are_refused(tmp_path: Path) -> None:
+def test_of_two_shards_of_the_same_content_one_is_read(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.tar").write_bytes(tar_of(FILES))
-    with pytest.raises(SourceError, match=r"b\.tar: the same content as .*a\.tar"):
-        planned(Store(str(tmp_path)))
+    found = source_plan(Store(str(tmp_path)))
+    assert [chunk.shard.url for chunk in found.chunks] == [f"{tmp_path}/a.tar"] * 3
+    (finding,) = found.findings
+    assert (finding.shard, finding.slug) == (f"{tmp_path}/b.tar", "same_content")
+    assert f"{tmp_path}/a.tar" in finding.detail
 
 
 def test_a_pattern_that_matches_nothing_is_named(tmp_path: Path) -> None:
@@ -153,10 +155,25 @@ def test_a_missing_shard_is_named(store: Store) -> None:
         scan_shard(store.at("no.tar"), SOURCE)
 
 
-def test_a_damaged_shard_is_named_with_offset_and_reason(store: Store) -> None:
-    store.create("a.tar", tar_of(FILES)[:2000])
-    with pytest.raises(SourceError, match=r"a\.tar: at byte \d+: .*truncated"):
-        scan_shard(store.at("a.tar"), SOURCE)
+def test_a_damaged_shard_is_a_finding_and_the_rest_of_it_comes_through(store: Store) -> None:
+    data = tar_of(FILES)
+    store.create("a.tar", data[:2048] + b"\xff" * 512 + data[2560:])
+    found = source_plan(store)
+    samples = [sample for chunk in found.chunks for sample in read_chunk(chunk, SOURCE)]
+    assert [sample.key for sample in samples] == ["s0", "s1", "s2", "s3", "s4"]
+    assert samples[0].labels is None
+    assert [s.labels for s in samples[1:]] == [data for name, data in FILES[4::3]]
+    (finding,) = found.findings
+    assert str(finding).startswith(f"{store.at('a.tar')}: at byte 2048: damaged_header: not a tar")
+    with pytest.raises(SourceError, match="leave the shard out, or mend it"):
+        found.undamaged()
+
+
+def test_a_source_without_one_sample_says_what_was_found(store: Store) -> None:
+    store.create("a.tar", b"no tar" * 1000)
+    store.create("b.tar", tar_of([("a.txt", b"1"), ("b.pickle", b"2")]))
+    with pytest.raises(SourceError, match=r"(?s)not one sample .*not_a_tar.*1 \.pickle, 1 \.txt"):
+        source_plan(store)
 
 
 def test_a_shard_that_changes_between_plan_and_reading_is_named(store: Store) -> None:
@@ -179,22 +196,77 @@ def test_a_copy_with_another_time_is_the_same_shard(tmp_path: Path) -> None:
 
 def test_a_shard_without_images_says_what_it_has(store: Store) -> None:
     store.create("a.tar", tar_of([("a.npy", b"1"), ("a.cls", b"2")]))
-    with pytest.raises(SourceError, match=r"jpg, jpeg, png, webp.*cls, npy"):
-        scan_shard(store.at("a.tar"), SOURCE)
+    store.create("b.tar", tar_of([("a.json", b"1"), ("a.npy", b"2")]))
+    with pytest.raises(SourceError, match=r"(?s)no image .*1 \.cls, 1 \.npy.*jpg, jpeg, png, webp"):
+        source_plan(store)
 
 
-@pytest.mark.parametrize(
-    ("names", "says"),
-    [
-        (["a.png", "a.png"], "the same suffix twice"),
-        (["a.png", "a.PNG"], "the same suffix twice"),
-        (["a.png", "b.png", "a.json"], "its sample began earlier"),
-    ],
-)
-def test_a_sample_in_pieces_is_refused(store: Store, names: list[str], says: str) -> None:
+def test_what_the_recipe_does_not_name_is_counted_and_is_no_sample(store: Store) -> None:
+    names = ["a.png", "a.pickle", "b.pth", "b.pyd", "c.pth", "d/.hidden.png", "README", "c.json"]
+    store.create("a.tar", tar_of([(name, name.encode()) for name in names]))
+    found = source_plan(store)
+    (chunk,) = found.chunks
+    assert [[m.name for m in sample.members] for sample in chunk.samples] == [["a.png"], ["c.json"]]
+    (finding,) = found.findings
+    assert (finding.slug, finding.offset, finding.harmless) == ("unknown_members", 1536, True)
+    counted = "2 .pth, 1 .pickle, 1 .pyd, 1 hidden files, 1 without a suffix"
+    assert finding.detail == counted
+
+
+def test_members_of_a_sample_may_lie_anywhere_in_the_shard(store: Store) -> None:
+    store.create("a.tar", tar_of([FILES[i] for i in (0, 3, 6, 1, 8, 7, 2, 4, 5)]))
+    found = source_plan(store)
+    samples = [sample for chunk in found.chunks for sample in read_chunk(chunk, SOURCE)]
+    assert [file for s in samples for file in (s.image, s.labels, s.segmentation)] == [
+        data for _, data in FILES[:9]
+    ]
+    assert (found.findings, {s.problem for s in samples}) == ((), {None})
+
+
+@pytest.mark.parametrize("twin", ["a.png", "a.PNG"])
+def test_the_same_suffix_twice_fails_its_sample_alone(store: Store, twin: str) -> None:
+    names = ["a.png", "b.png", twin, twin, "c.png"]
     store.create("a.tar", tar_of([(name, b"1") for name in names]))
-    with pytest.raises(SourceError, match=says):
-        scan_shard(store.at("a.tar"), SOURCE)
+    problems = [s.problem for chunk in planned(store) for s in read_chunk(chunk, SOURCE)]
+    assert problems == [("duplicate_member", "more than one .png"), None, None]
+
+
+def test_the_same_key_in_two_shards_is_read_twice_and_noted(store: Store) -> None:
+    for name, size in (("a", 24), ("b", 32)):
+        store.create(f"{name}.tar", tar_of([*sample_files("same", height=size), *FILES[:3]]))
+    found = source_plan(store)
+    assert [[s.key for s in chunk.samples] for chunk in found.chunks] == [["same", "s0"]] * 2
+    assert [(f.slug, f.harmless) for f in found.findings] == [("same_keys", True)]
+    assert found.undamaged() == found.chunks
+
+
+def test_a_chunk_is_cut_by_bytes_too_and_found_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.source.MAX_CHUNK", 1000)
+    sizes = [400, 600, 1, 3000, 1000, 500, 500, 500]
+    store.create("a.tar", tar_of([(f"s{i}.png", bytes(n)) for i, n in enumerate(sizes)]))
+    chunks = planned(store, chunk_size=3)
+    keys = [[sample.key for sample in chunk.samples] for chunk in chunks]
+    assert keys == [["s0", "s1"], ["s2"], ["s3"], ["s4"], ["s5", "s6"], ["s7"]]
+    samples = scan_shard(store.at("a.tar"), SOURCE).samples
+    for chunk in chunks:
+        assert {around(samples, s.key, 3) for s in chunk.samples} == {chunk.samples}
+    assert around(samples, "none", 3) == ()
+
+
+def test_findings_are_bounded_and_the_others_counted(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.shards.MAX_FINDINGS", 2)
+    monkeypatch.setattr("pipeline.shards.MAX_MEMBERS", 2)
+    outside = [(f"../{'x' * 300}{i}.png", b"") for i in range(5)]
+    store.create("a.tar", tar_of([*FILES[:3], *outside], tarfile.PAX_FORMAT))
+    scan = scan_shard(store.at("a.tar"), SOURCE)
+    slugs = [finding.slug for finding in scan.findings]
+    assert slugs == ["outside_name", "outside_name", "more_findings", "too_many_members"]
+    assert scan.findings[2].detail == "3 outside_name"
+    assert [len(sample.members) for sample in scan.samples] == [2]
 
 
 def test_names_without_a_suffix_and_hidden_files_are_no_samples(store: Store) -> None:
@@ -219,7 +291,7 @@ def test_a_sample_with_no_image_or_two_fails_alone(store: Store) -> None:
 def test_a_member_beyond_the_limit_is_not_read(
     store: Store, reads: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.source.MAX_MEMBER", 5000)
+    monkeypatch.setattr("pipeline.pick.MAX_IMAGE", 5000)
     store.create("a.tar", tar_of([("a.png", bytes(5001)), ("b.png", b"1")]))
     (chunk,) = planned(store)
     reads.clear()

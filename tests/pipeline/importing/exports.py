@@ -223,6 +223,6 @@ def read_back(out: Path, segmentation: bool = False, split: str = "*") -> dict[s
     source = Source(
         shards=(f"{out}/{split}-*.tar",), segmentation="seg.png" if segmentation else None
     )
-    chunks = plan(source, 16, "digest")
+    chunks = plan(source, 16, "digest").chunks
     encoded = [sample for chunk in chunks for sample in read_chunk(chunk, source)]
     return {sample.key: decode(sample, source) for sample in encoded}
