@@ -1,4 +1,4 @@
-"""A training's record in MLflow: what stands there, and that MLflow never ends a training."""
+"""A training's record in MLflow: what stands there."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import io
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-from PIL import Image
 from rich.console import Console
 
 from jobs.train_log import TrainLog, train_log
@@ -16,6 +13,7 @@ from jobs.train_worker import CheckpointReport
 from pipeline.training.config import TrainConfig
 from pipeline.training.session import StepReport
 from pipeline.training.state import Validation
+from tests.jobs.mlflow_look import new_database, only_run, png
 from tests.pipeline.training.test_training import config
 
 # MLflow's own tables, under an SQLAlchemy that is newer than they are
@@ -26,19 +24,18 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.yaml").write_text("data: {shards: s3://me:secret@lab/x.tar}\n")
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = new_database(tmp_path / "mlflow.db")
     return config(tracking={"uri": uri, "experiment": "tests"}, out="cells/denoiser")
+
+
+def losses(settings: TrainConfig) -> list[tuple[int, float]]:
+    client, run = only_run(settings.tracking)
+    return [(p.step, p.value) for p in client.get_metric_history(run.info.run_id, "loss")]
 
 
 def report(log: TrainLog, first: int, last: int) -> None:
     for step in range(first, last + 1):
         log.step(StepReport(step, float(step), 1e-3, 1.0, 0.1))
-
-
-def png() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (4, 4)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def test_losses_and_the_error_per_noise_level_are_there_and_a_continued_training_is_one_run(
@@ -52,13 +49,9 @@ def test_losses_and_the_error_per_noise_level_are_there_and_a_continued_training
         raise KeyError
     with train_log(settings, "denoiser", "train.yaml", out) as log:
         report(log, 11, 20)
-    client = MlflowClient(settings.tracking.uri)
-    experiment = client.get_experiment_by_name("tests")
-    assert experiment is not None
-    (run,) = client.search_runs([experiment.experiment_id])
+    client, run = only_run(settings.tracking)
     assert run.info.status == "FINISHED"
-    points = client.get_metric_history(run.info.run_id, "loss")
-    assert [(p.step, p.value) for p in points] == [(10, 5.5), (20, 15.5)]
+    assert losses(settings) == [(10, 5.5), (20, 15.5)]
     assert [run.data.metrics[f"val/t{i}"] for i in range(8)] == list(range(8))
     assert run.data.metrics["validation_loss"] == 0.5
     assert [f.path for f in client.list_artifacts(run.info.run_id, "samples")] == [
@@ -68,37 +61,3 @@ def test_losses_and_the_error_per_noise_level_are_there_and_a_continued_training
         "secret"
         not in Path(run.info.artifact_uri.removeprefix("file://"), "train.yaml").read_text()
     )
-
-
-def test_a_server_that_goes_away_in_the_middle_costs_a_line_and_not_the_training(
-    settings: TrainConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said = io.StringIO()
-    calls = []
-
-    def gone(*_: object, **__: object) -> None:
-        calls.append(1)
-        raise MlflowException("connection refused")
-
-    with train_log(settings, "denoiser", "train.yaml", Console(file=said, width=200)) as log:
-        report(log, 1, 10)
-        monkeypatch.setattr(MlflowClient, "log_batch", gone)
-        monkeypatch.setattr(MlflowClient, "log_image", gone)
-        report(log, 11, 40)
-        log.checkpoint(CheckpointReport(40, None, png()))
-    assert said.getvalue().count("MLflow is away, the training goes on without it") == 1
-    assert len(calls) == 1, "nothing waits for it again"
-
-
-def test_a_server_that_is_away_from_the_start_costs_a_line(
-    settings: TrainConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    said = io.StringIO()
-    away = settings.model_copy(
-        update={"tracking": settings.tracking.model_copy(update={"uri": "http://127.0.0.1:9"})}
-    )
-    with train_log(away, "denoiser", "train.yaml", Console(file=said, width=200)) as log:
-        report(log, 1, 10)
-    assert said.getvalue().count("MLflow is away") == 1

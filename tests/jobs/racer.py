@@ -1,0 +1,29 @@
+"""`python -m tests.jobs.racer FOLDER NUMBER`: one of several that track at the same moment."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import mlflow  # noqa: F401 - before the start: importing it takes longer than the race
+from rich.console import Console
+
+from jobs.tracking import ended, open_tracker
+from pipeline.store import Store
+from schemas.recipe import Tracking
+from tests.jobs.mlflow_look import until
+
+
+def main(folder: Path, number: str) -> None:
+    """Says that it is ready, and starts when the file `go` is there."""
+    (folder / f"ready-{number}").touch()
+    until((folder / "go").exists)
+    tracking = Tracking(uri=f"sqlite:///{folder}/mlflow.db")
+    store = Store(str(folder / "out"))
+    tracker = open_tracker(tracking, "cells-1", store, Console())
+    with ended(tracker):
+        tracker.begin("cells-1", {"racer": number}, "recipe.yaml", "seed: 1\n")
+        tracker.summary({f"kept-{number}": 1})
+
+
+main(Path(sys.argv[1]), sys.argv[2])
