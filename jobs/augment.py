@@ -3,14 +3,16 @@
 Start it again after a kill: what is committed is not done again, and the result is that of an
 undisturbed run. Where nothing is left to do, neither Ray nor a model is started. A run whose share
 of failed copies passes its budget stops, unpublished; with a larger budget it goes on from there.
+So does one that is stopped: by Ctrl-C, by SIGTERM (`jobs.stopping`), by a full disk.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -21,13 +23,15 @@ from jobs.counts import check_conserved, counts_of
 from jobs.live import Pace, Tally, live_view
 from jobs.plan import RunPlan, make_plan, write_plan
 from jobs.record import record_exists, versions, write_record
-from jobs.sheet import write_sheet
+from jobs.sheet import sheet_path, write_sheet
+from jobs.stopping import stoppable
 from jobs.summary import print_plan, print_summary
-from jobs.tracking import Tracker, tracked
+from jobs.tracking import Tracker, deliver_waiting, tracked
+from pipeline.attempts import excuse
 from pipeline.index_files import pending_runs, published_runs, read_index
 from pipeline.publication import committed, publish, unmade
 from pipeline.source import Chunk
-from schemas.errors import RunError
+from schemas.errors import NoiseloomError, RunError
 from schemas.index import INDEX_SCHEMA
 from schemas.recipe import digest_of
 
@@ -48,11 +52,17 @@ def augment(path: str | Path, console: Console) -> None:
 
 def augment_plan(planned: RunPlan, console: Console) -> None:
     """Runs, or resumes, what is planned: a recipe's run, or another run's retry."""
+    with stoppable(console):
+        _augment(planned, console)
+
+
+def _augment(planned: RunPlan, console: Console) -> None:
     done = committed(planned.store, planned.run)
     missing = [chunk for chunk in planned.chunks if chunk.id not in done]
     if not missing and not _unfinished(planned):
         many = len(planned.chunks)
         console.print(f"{planned.run}: nothing to do, all {many} chunks are published")
+        deliver_waiting(planned.recipe.tracking, planned.run, planned.store, console)
         return
     console.print(_opening(planned, len(missing)), highlight=False)
     write_plan(planned)
@@ -80,24 +90,38 @@ def _weave(planned: RunPlan, missing: Sequence[Chunk], tracker: Tracker, console
     from jobs.ray_session import ray_session
 
     tally = found = _tally(planned, missing)
+    session, under_way = secrets.token_hex(8), {chunk.id for chunk in missing}
     with ExitStack() as stack:
+        stack.enter_context(_excused(planned, under_way))  # first: it ends when Ray is down
         console.print("starting Ray ...")
         stack.enter_context(ray_session(num_cpus=_cores() + 1))
         from pipeline.flow import run_flow
 
         show = stack.enter_context(live_view(console, tally))
-        flow = run_flow(missing, planned.recipe, planned.run, planned.digest)
+        flow = run_flow(missing, planned.recipe, planned.run, planned.digest, session)
         pace, start = Pace(0, 0.0), 0.0
         for receipt in stack.enter_context(closing(flow)):
             # Actors and models start once: the clock runs from where the first chunk's ops began.
             start = start or time.monotonic() - receipt.seconds
             tally = tally.plus(receipt)
+            under_way.discard(receipt.chunk)
             pace = Pace(tally.attempted - found.attempted, time.monotonic() - start)
             show(tally, pace)
             tracker.progress(tally, pace)
             if tally.attempted >= ENOUGH:
                 _check_budget(planned, tally.failed, tally.attempted)
     return pace
+
+
+@contextmanager
+def _excused(planned: RunPlan, under_way: Collection[str]) -> Iterator[None]:
+    """Whatever ends the block in order has killed nobody: the journal of attempts learns of it."""
+    try:
+        yield
+    except BaseException:
+        with suppress(NoiseloomError):  # a full disk, a store that is away: it costs time at most
+            excuse(planned.store, planned.run, under_way)
+        raise
 
 
 def _finish(planned: RunPlan, pace: Pace, tracker: Tracker, console: Console) -> None:
@@ -114,7 +138,7 @@ def _finish(planned: RunPlan, pace: Pace, tracker: Tracker, console: Console) ->
     sheet = write_sheet(planned, index)
     tracker.summary(counts.figures())
     if sheet is not None:
-        tracker.picture(sheet, "contact_sheet.png")
+        tracker.picture("contact_sheet.png", sheet_path(planned.run))
     tracker.output(store.at("shards"), digest_of([run, counts.kept]))
     write_record(planned, counts, pace, tracker.run_id)
     print_summary(planned, counts, pace, console)

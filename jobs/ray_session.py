@@ -2,16 +2,25 @@
 
 `address="local"` always: a bare `ray.init` joins whatever cluster it finds. With RAY_ADDRESS set
 (a submitted job), Ray is joined there.
+
+The token that its processes know each other by is made for the session and stays in their
+environment: Ray would keep one in the home folder, where two first runs at once overwrite each
+other's, and then wait for ever for workers that nobody lets in.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from jobs.stopping import sigterm_kept
+from pipeline.trouble import storage_error
+from schemas.errors import RunError
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -21,6 +30,7 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leaves actors without GPUs as they are; no warning
     "RAY_worker_niceness": "0",  # Ray's 15 starves the actors beside any other process
     "RAY_COLOR_PREFIX": "0",
+    "RAY_task_oom_retries": "15",  # Ray's -1 tries for ever what no memory will ever hold
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait would fight over the cores
 }
@@ -36,7 +46,9 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
     import ray
 
     address = os.environ.get("RAY_ADDRESS", "local")
-    with _native_stderr_held():
+    if address == "local":
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    with _native_stderr_held(), _disk_errors(), sigterm_kept():
         ray.init(
             address=address,
             num_cpus=num_cpus if address == "local" else None,
@@ -49,6 +61,16 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Ray writes to its own folder before anything else."""
+    try:
+        yield
+    except OSError as error:
+        folder = os.environ.get("RAY_TMPDIR", "/tmp")  # noqa: S108 - where Ray is without it
+        raise storage_error(error, f"Ray's folder in {folder}", RunError) from error
 
 
 @contextmanager

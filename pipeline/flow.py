@@ -5,33 +5,49 @@
 
 One task = one block = one chunk, at every stage: so batches, retries and commits do not depend on
 how many workers there are, and a replayed task gives the same block. Pixels never reach the driver.
-An error with a message for the user comes out as it was raised; Ray's wrapping stays inside.
+
+A worker or a node that dies is replaced by Ray, and its chunks are done again, with the same
+result; the journal of attempts (`pipeline.attempts`) ends what would die for ever. An error with a
+message for the user comes out as it was raised, Ray's own errors as what they mean to the user.
+Folders of one machine are refused where the cluster has several: each would fill its own.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Final
 
 import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask
+from ray.data import ActorPoolStrategy, DataContext, Dataset, Datasource, ReadTask
 from ray.data.block import BlockMetadata
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import (
+    ObjectStoreFullError,
+    OutOfDiskError,
+    OutOfMemoryError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+from ray.util.annotations import RayDeprecationWarning
 
+from pipeline.attempts import begin, weave_attempt
 from pipeline.blocks import encoded_block, encoded_samples, woven_block, woven_copies
+from pipeline.carried import CarriedError, carried
 from pipeline.models import load_models
 from pipeline.op import Models
+from pipeline.reach import check_reach, local_places
 from pipeline.recipe import FullRecipe
 from pipeline.sink import Receipt, commit_chunk
 from pipeline.source import Chunk, read_chunk
 from pipeline.store import Store
-from pipeline.weave import RunContext, planned_copies, weave_chunk
-from schemas.errors import NoiseloomError, RunError
+from pipeline.weave import planned_copies
+from pipeline.woven import RunContext
+from schemas.errors import FullError, NoiseloomError, RunError
 from schemas.recipe import PoolSpec, Source
 
 IO_CPUS: Final = 0.25
@@ -39,6 +55,14 @@ IO_CPUS: Final = 0.25
 
 IO_SHARE: Final = 1.0
 """CPUs that an embedded Ray has beyond the cores, for reading and writing beside busy actors."""
+
+IO_RETRIES: Final = 15
+"""Deaths of one read or write task, by lost nodes too, before the run stops; Ray's own -1 would try
+for ever what no worker survives. With actors its -1 is right: the journal of attempts bounds it.
+"""
+
+LOST_STARTS: Final = 5
+"""Actors in a row that die while they start; Ray's own 0 would end the run with the first."""
 
 NO_PROGRESS_S: Final = 6 * 3600
 """Above the slowest chunk: Ray ends a run in which nothing moves for so long."""
@@ -52,6 +76,7 @@ class FlowSpec:
     recipe_digest: str
     recipe_json: str
     sink: str
+    session: str
 
     @cached_property
     def recipe(self) -> FullRecipe:
@@ -60,46 +85,61 @@ class FlowSpec:
 
 
 def run_flow(
-    chunks: Sequence[Chunk], recipe: FullRecipe, run: str, digest: str
+    chunks: Sequence[Chunk], recipe: FullRecipe, run: str, digest: str, session: str
 ) -> Generator[Receipt, None, None]:
     """Weaves and commits these chunks, in any order; one receipt for each as it is committed.
 
-    Ray must be up. Closing the iterator stops the work after the chunks that are under way.
+    Ray must be up. `session` names this start of the run, in the journal of attempts. Closing the
+    iterator stops the work after the chunks that are under way.
     """
-    spec = FlowSpec(run, digest, recipe.model_dump_json(), recipe.sink)
+    local = local_places(chunks, recipe.sink)
+    check_reach(local, ray.nodes())
+    spec = FlowSpec(run, digest, recipe.model_dump_json(), recipe.sink, session)
     pool = fitting_pool(recipe.resources, ray.cluster_resources())
     _configure(DataContext.get_current())
-    dataset = (
-        ray.data.read_datasource(
-            _Chunks(chunks, recipe.source), override_num_blocks=len(chunks), num_cpus=IO_CPUS
-        )
-        .map_batches(
-            _Weaver,
-            fn_constructor_args=(spec,),
-            compute=ActorPoolStrategy(
-                min_size=pool.pool[0], max_size=pool.pool[1], max_tasks_in_flight_per_actor=2
-            ),
-            num_cpus=pool.cpus,
-            num_gpus=pool.gpus,
-            batch_size=None,
-            batch_format="pyarrow",
-            zero_copy_batch=True,
-        )
-        .map_batches(
-            partial(_commit, spec=spec),
-            num_cpus=IO_CPUS,
-            batch_size=None,
-            batch_format="pyarrow",
-            zero_copy_batch=True,
-        )
-    )
+    dataset = _graph(chunks, spec, pool)
     try:
         for block in dataset.iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         ):
             yield from (Receipt(**record) for record in block.to_pylist())
+            check_reach(local, ray.nodes() if local else ())  # a cluster may have grown
     except RayError as error:
         raise _unwrapped(error) from None
+
+
+def _graph(chunks: Sequence[Chunk], spec: FlowSpec, pool: PoolSpec) -> Dataset:
+    with warnings.catch_warnings():
+        # Retries have no named argument, and Ray 2.60 announces that there will be named ones only.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        return (
+            ray.data.read_datasource(
+                _Chunks(chunks, spec.recipe.source),
+                override_num_blocks=len(chunks),
+                num_cpus=IO_CPUS,
+                ray_remote_args={"max_retries": IO_RETRIES},
+            )
+            .map_batches(
+                _Weaver,
+                fn_constructor_args=(spec,),
+                compute=ActorPoolStrategy(
+                    min_size=pool.pool[0], max_size=pool.pool[1], max_tasks_in_flight_per_actor=2
+                ),
+                num_cpus=pool.cpus,
+                num_gpus=pool.gpus,
+                batch_size=None,
+                batch_format="pyarrow",
+                zero_copy_batch=True,
+            )
+            .map_batches(
+                partial(_commit, spec=spec),
+                num_cpus=IO_CPUS,
+                max_retries=IO_RETRIES,
+                batch_size=None,
+                batch_format="pyarrow",
+                zero_copy_batch=True,
+            )
+        )
 
 
 def fitting_pool(spec: PoolSpec, has: dict[str, float]) -> PoolSpec:
@@ -120,6 +160,7 @@ def fitting_pool(spec: PoolSpec, has: dict[str, float]) -> PoolSpec:
 def _configure(context: DataContext) -> None:
     context.target_max_block_size = None  # with it, a replayed task lost and doubled rows
     context.max_errored_blocks = 0
+    context.max_consecutive_actor_init_deaths = LOST_STARTS
     context.execution_no_progress_timeout_s = NO_PROGRESS_S
     context.enable_progress_bars = False
     context.raise_original_map_exception = True
@@ -159,7 +200,7 @@ def _metadata(chunk: Chunk) -> BlockMetadata:
 
 
 def _read(chunk: Chunk, source: Source) -> list[pa.Table]:
-    with _carried():
+    with carried():
         return [encoded_block(chunk.id, read_chunk(chunk, source))]
 
 
@@ -184,10 +225,11 @@ class _Weaver:
         chunk_id, encoded = encoded_samples(block)
         spec = self._spec
         context = RunContext(spec.run, spec.recipe_digest, chunk_id)
-        with _carried():
+        with carried():
+            attempt = begin(Store(spec.sink), spec.run, chunk_id, spec.session)
             models = self._models
             start = time.perf_counter()
-            woven = weave_chunk(encoded, spec.recipe, models, context)
+            woven = weave_attempt(attempt, encoded, spec.recipe, models, context)
             seconds = time.perf_counter() - start
         attempted = planned_copies(encoded, spec.recipe)
         return woven_block([(copy.row, copy.members) for copy in woven], attempted, seconds)
@@ -195,38 +237,41 @@ class _Weaver:
 
 def _commit(block: pa.Table, spec: FlowSpec) -> pa.Table:
     woven, attempted, seconds = woven_copies(block)
-    with _carried():
+    with carried():
         receipt = commit_chunk(Store(spec.sink), spec.run, woven[0][0].chunk, woven, attempted)
     return pa.Table.from_pylist([asdict(replace(receipt, seconds=seconds))])
 
 
-class _TaskError(Exception):
-    """An error with a message for the user on its way to the driver.
-
-    Ray appends advice about itself to the first argument of what a task raises: this one has none.
-    """
-
-    def __init__(self, error: NoiseloomError) -> None:
-        super().__init__()
-        self.error = error
-
-    def __reduce__(self) -> tuple[type[_TaskError], tuple[NoiseloomError]]:
-        return _TaskError, (self.error,)
-
-
-@contextmanager
-def _carried() -> Iterator[None]:
-    try:
-        yield
-    except NoiseloomError as error:
-        raise _TaskError(error) from None
-
-
 def _unwrapped(error: RayError) -> NoiseloomError:
-    """What was raised in a task, if it has a message for the user; otherwise all that Ray says."""
+    """What was raised in a task, if it has a message for the user; otherwise what Ray's error means
+    to the user, or all that Ray says.
+    """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, _TaskError):
+        if isinstance(cause, CarriedError):
             return cause.error
+        known = _meaning(cause)
+        if known is not None:
+            return known
         cause = cause.cause if isinstance(cause, RayTaskError) else cause.__cause__
     return RunError(f"a worker failed; start the run again to resume it\n{error}")
+
+
+def _meaning(error: BaseException) -> NoiseloomError | None:
+    if isinstance(error, OutOfDiskError | ObjectStoreFullError):
+        return FullError(
+            "no room for the blocks under way: the disk of Ray's folder (RAY_TMPDIR, or /tmp) and "
+            "/dev/shm are full; make room, or take a smaller chunk_size, and start the same "
+            "command again"
+        )
+    if isinstance(error, OutOfMemoryError):
+        return RunError(
+            "a machine ran out of memory, again and again; take a smaller chunk_size or "
+            "resources.pool, or more memory, and start the run again to resume it"
+        )
+    if isinstance(error, WorkerCrashedError):
+        return RunError(
+            f"a process that reads or writes died {IO_RETRIES + 1} times on the same chunk, most "
+            "likely out of memory; take a smaller chunk_size, and start the run again to resume it"
+        )
+    return None

@@ -8,7 +8,8 @@ import pickle
 import pytest
 from ray.exceptions import RayTaskError
 
-from pipeline.flow import FlowSpec, _TaskError, _unwrapped, fitting_pool
+from pipeline.carried import CarriedError
+from pipeline.flow import FlowSpec, _unwrapped, fitting_pool
 from schemas.errors import NoiseloomError, RunError, SampleError, SinkError
 from schemas.recipe import PoolSpec
 
@@ -19,7 +20,7 @@ def task_error(cause: Exception) -> RayTaskError:
 
 @pytest.mark.parametrize("error", [SinkError("the sink is full"), SampleError("slug", "detail")])
 def test_an_error_with_a_message_arrives_as_it_was_raised(error: NoiseloomError) -> None:
-    sent = _TaskError(error)
+    sent = CarriedError(error)
     sent.args = ("Failed to map after 1/1 attempts; configure ray.data",)  # as Ray does
     wrapped = RuntimeError("in between")
     wrapped.__cause__ = task_error(pickle.loads(pickle.dumps(sent)))
@@ -58,6 +59,6 @@ def test_an_actor_that_fits_nowhere_is_an_error_and_no_endless_wait(spec: PoolSp
 def test_what_a_worker_needs_survives_the_way_there() -> None:
     ops = [{"kind": "classic", "transforms": [{"Blur": {}}]}]
     text = json.dumps({"source": {"shards": "a.tar"}, "sink": "out", "ops": ops})
-    spec = pickle.loads(pickle.dumps(FlowSpec("run", "digest", text, "out")))
+    spec = pickle.loads(pickle.dumps(FlowSpec("run", "digest", text, "out", "session")))
     assert spec.recipe.ops[0].kind == "classic"
     assert spec.recipe is spec.recipe
