@@ -34,6 +34,8 @@ _STATUS: Final = re.compile(r"status code: (\d{3})")
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>|\(code: (\w+)\)")
 _OS_ERROR: Final = re.compile(r"\(os error (\d+)\)")
 _KIND: Final = re.compile(r"kind: (Connect|Request|Timeout|Interrupted|Decode|Unknown)\b")
+_CERTIFICATE: Final = re.compile(r"InvalidCertificate|UnknownIssuer|certificate verify")
+_INCOMPLETE: Final = re.compile(r"Missing ?(SecretAccessKey|AccessKeyId|Account|Credential)")
 _BUILDER: Final = re.compile(r"kind: Builder\b")
 
 _CLOCK: Final = "the clock of this machine is wrong: set it, for instance by NTP"
@@ -85,7 +87,8 @@ def told(error: Exception, where: str) -> OSError:
     status, code = status_of(error), code_of(error)
     named = " ".join(str(part) for part in (status, code) if part)
     return (
-        _by_code(code, named, where)
+        _by_login(str(error), status, where)
+        or _by_code(code, named, where)
         or _by_type(error, named, where)
         or _by_status(status, named, where)
         or _by_cause(str(error), where)
@@ -102,6 +105,16 @@ def code_of(error: Exception) -> str:
     """The store's error code, as `SlowDown`; "" where it gave none."""
     found = _CODE.search(str(error))
     return found[1] or found[2] if found else ""
+
+
+def _by_login(text: str, status: int | None, where: str) -> OSError | None:
+    """Where it was not the store that answered, but who hands out the credentials for it."""
+    if not any(path in text for path in _METADATA) and "invalid_grant" not in text:
+        return None
+    if status is None or status == 429 or status >= 500:
+        return TransientError(errno.EIO, "nobody hands out credentials just now", where)
+    text = f"the machine or its login gives no credentials for this store ({status})"
+    return PermissionError(errno.EACCES, text, where)
 
 
 def _by_code(code: str, named: str, where: str) -> OSError | None:
@@ -145,9 +158,13 @@ def _by_status(status: int | None, named: str, where: str) -> OSError | None:
 
 
 def _by_cause(text: str, where: str) -> OSError:
-    if any(path in text for path in _METADATA):
-        text = "no credentials were found, and the machine's metadata service gives none"
-        return PermissionError(errno.EACCES, text, where)
+    if _INCOMPLETE.search(text):
+        return PermissionError(
+            errno.EACCES, f"credentials are incomplete: {_harmless(text)}", where
+        )
+    if _CERTIFICATE.search(text):
+        text = "the certificate of the endpoint is not trusted: set AWS_ROOT_CERTIFICATE to its own"
+        return OSError(errno.EIO, text, where)
     kind = _KIND.search(text)
     if kind and not _BUILDER.search(text):
         what = _KINDS.get(kind[1], "the connection broke")

@@ -7,6 +7,7 @@ Credentials, regions, endpoints and client settings (`AWS_ALLOW_HTTP`, `AWS_PROX
 `AWS_READ_TIMEOUT`, ...; `GOOGLE_...`, `AZURE_...` for the others) come from the environment. Where
 there are none, the cloud libraries ask the metadata service of a virtual machine, for minutes where
 there is no such service: here it is tried for a second, and its absence is a PermissionError.
+Where no keys are set, those in `~/.aws/credentials` are used, as AWS's own tools do.
 
 The libraries' own retries are kept short: what they cannot mend is mended by `retrying.py`, which
 knows which bytes it has, and how long it is worth while to go on.
@@ -14,6 +15,7 @@ knows which bytes it has, and how long it is worth while to go on.
 
 from __future__ import annotations
 
+import configparser
 import errno
 import os
 import socket
@@ -25,7 +27,7 @@ from typing import TYPE_CHECKING, Final, cast
 from obstore.store import ObjectStore, from_url
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, RetryConfig
+    from obstore.store import ClientConfig, RetryConfig, S3Config
 
 CONNECT: Final = 5
 """Seconds for a connection: three lost SYN packets."""
@@ -107,7 +109,9 @@ def open_cloud(url: str, sending: int = 0) -> ObjectStore:
 @lru_cache(maxsize=64)
 def _opened(url: str, quiet: int) -> ObjectStore:
     scheme = url.partition("://")[0]
-    _check_credentials(scheme, url)
+    keys = _shared_keys() if scheme == "s3" and not _brought(scheme) else {}
+    if not keys:
+        _check_credentials(scheme, url)
     options: dict[str, str] = {
         "connect_timeout": f"{CONNECT}s",
         "read_timeout": f"{quiet}s",
@@ -118,15 +122,50 @@ def _opened(url: str, quiet: int) -> ObjectStore:
         value = os.environ.get(f"{PREFIXES[scheme]}_{name.upper()}")
         if value:
             options[name] = value
-    return from_url(url, client_options=cast("ClientConfig", options), retry_config=SDK_RETRIES)
+    if scheme == "s3":
+        _check_endpoint(url, options)
+    return from_url(
+        url,
+        config=cast("S3Config", keys),
+        client_options=cast("ClientConfig", options),
+        retry_config=SDK_RETRIES,
+    )
+
+
+def _check_endpoint(url: str, options: dict[str, str]) -> None:
+    """Who names an endpoint without TLS wants none; obstore panics at what is no URL."""
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
+        endpoint = os.environ.get(name, "")
+        if endpoint.startswith("http://"):
+            options.setdefault("allow_http", "true")
+        elif endpoint and not endpoint.startswith("https://"):
+            text = f"{name} must begin with http:// or https://"
+            raise OSError(errno.EINVAL, text, url)
+
+
+def _brought(scheme: str) -> bool:
+    """Whether the environment brings credentials, or says that none are needed."""
+    prefix = f"{PREFIXES[scheme]}_"
+    names = {name for name, value in os.environ.items() if value and name.startswith(prefix)}
+    names -= {"AWS_SHARED_CREDENTIALS_FILE", "AWS_EC2_METADATA_DISABLED"}
+    return any(word in name for name in names for word in _BRINGING)
+
+
+def _shared_keys() -> dict[str, str]:
+    """The keys of the profile in the file that AWS's tools share; nothing where there is none."""
+    file = os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or Path.home() / ".aws" / "credentials"
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read(file, encoding="utf-8")
+        section = dict(parser[os.environ.get("AWS_PROFILE") or "default"])
+    except (configparser.Error, KeyError, OSError, ValueError):
+        return {}
+    names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+    return {name: section[name] for name in names if name in section}
 
 
 def _check_credentials(scheme: str, url: str) -> None:
-    brought = (name for name, value in os.environ.items() if value)
-    prefix = f"{PREFIXES[scheme]}_"
-    if any(name.startswith(prefix) and any(word in name for word in _BRINGING) for name in brought):
-        return
-    if scheme == "gs" and _gcloud_login().exists():
+    if _brought(scheme) or (scheme == "gs" and _gcloud_login().exists()):
         return
     try:
         socket.create_connection(_METADATA[scheme], timeout=1).close()

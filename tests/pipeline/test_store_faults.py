@@ -1,9 +1,9 @@
 """What a store promises on a bad day: a real S3 server, and a proxy that really fails."""
 
 import errno
-import os
 import re
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -221,8 +221,9 @@ def test_a_missing_bucket_is_not_a_missing_file(s3_proxy: Proxy) -> None:
 
 
 def test_without_credentials_it_ends_at_once(
-    s3_server: S3, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+    s3_server: S3, s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     for name in [*FOREIGN, *s3_server.environment()]:
         monkeypatch.delenv(name, raising=False)
     with socket.socket() as unused:  # bound, and nobody listens
@@ -230,6 +231,49 @@ def test_without_credentials_it_ends_at_once(
         monkeypatch.setitem(clouds._METADATA, "s3", unused.getsockname())
         with pytest.raises(PermissionError, match="AWS_ACCESS_KEY_ID and AWS_SECRET"):
             Store(f"{s3_bucket}/other").list("")
+
+
+def test_the_keys_that_aws_tools_share_are_used(
+    s3_server: S3, s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    file = tmp_path / "credentials"
+    file.write_text(f"[lab]\naws_access_key_id={ACCESS_KEY}\naws_secret_access_key = a%b=c\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    assert Store(f"{s3_bucket}/shared").create("a", b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind", "said"),
+    [
+        ("AWS_ENDPOINT_URL", "nonsense", OSError, "AWS_ENDPOINT_URL must begin"),
+        ("AWS_SECRET_ACCESS_KEY", None, PermissionError, "SecretAccessKey"),
+        ("AWS_READ_TIMEOUT", "soon", OSError, "soon"),
+    ],
+)
+def test_a_mistake_in_the_environment_is_told_in_one_line(
+    s3_bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str | None,
+    kind: type[OSError],
+    said: str,
+) -> None:
+    if value is None:
+        monkeypatch.delenv(name)
+    else:
+        monkeypatch.setenv(name, value)
+    with pytest.raises(kind) as caught:
+        Store(f"{s3_bucket}/wrong").list("")
+    assert said in one_line(caught.value)
+
+
+def test_an_empty_file_is_a_file(store: Store) -> None:
+    assert store.create("empty", b"")
+    assert store.read("empty") == b""
+    assert store.read("a", len(DATA) - 3) == DATA[-3:]
 
 
 def test_many_files_are_deleted_by_one_request(store: Store, s3_proxy: Proxy) -> None:
@@ -243,7 +287,7 @@ def test_many_files_are_deleted_by_one_request(store: Store, s3_proxy: Proxy) ->
     store.delete_many([])
 
 
-def test_only_object_stores_are_shared_between_machines(tmp_path: os.PathLike[str]) -> None:
+def test_only_object_stores_are_shared_between_machines(tmp_path: Path) -> None:
     shared = ["s3://lab/x", "gs://lab/x", "az://lab/x"]
     assert [Store(url).shared for url in shared] == [True] * 3
     assert not Store(str(tmp_path)).shared

@@ -25,6 +25,7 @@ REGION = "us-east-1"
 
 FOREIGN = (
     "AWS_PROFILE",
+    "AWS_READ_TIMEOUT",
     "AWS_SESSION_TOKEN",
     "AWS_DEFAULT_REGION",
     "AWS_ENDPOINT",
