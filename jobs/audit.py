@@ -1,12 +1,12 @@
-"""What `noiseloom verify` checks without making anything again: the index against all it names.
+"""What `noiseloom verify` checks of the runs in a sink: their files, and that nothing is lost or
+twice. What it checks of the tars is in `audit_tars`.
 
-Every check yields findings and goes on: one damaged shard does not hide another. Slugs:
+Every check yields findings and goes on: one damaged file does not hide another. Slugs:
 
     unreadable_index, no_plan, no_record          a run's own files
     chunk_incomplete, chunk_missing, chunk_unplanned, counts_differ, copy_twice    conservation
-    shard_missing, shard_changed, shard_damaged   a tar, by the hash in its name and its headers
-    member_misplaced, member_unclaimed            where the bytes lie
-    not_decodable, size_differs, labels_differ, box_outside, row_inconsistent      a sample
+    chunk_twice, foreign_rows                     published by two runs, or under another's name
+    slots_unreadable, slot_without_index, slot_differs    the order of the sink
     unreferenced_shard, run_unfinished            notes: what a killed or a running job leaves
 """
 
@@ -18,21 +18,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ValidationError
 
+from jobs.plan import Retry
 from jobs.record import record_path
-from pipeline.codec import decode
-from pipeline.geometry import overhang
 from pipeline.recipe import FullRecipe
-from pipeline.sink import shard_path
-from pipeline.source import EncodedSample
+from pipeline.slots import Slot
 from pipeline.store import Store
-from pipeline.tar import TarError, walk
-from schemas.errors import SampleError
-from schemas.index import IndexRow, Member
-from schemas.members import image_among
-from schemas.recipe import Source
+from schemas.index import IndexRow
+from schemas.recipe import Tracking
 
 NOTES: Final = frozenset({"unreferenced_shard", "run_unfinished"})
 
@@ -72,6 +66,8 @@ class PlanFile(BaseModel):
     recipe: FullRecipe
     models: dict[str, str]
     chunks: tuple[PlannedChunk, ...]
+    tracking: Tracking = Tracking(uri=None)
+    retry: Retry | None = None
 
 
 class StatusCounts(BaseModel):
@@ -119,6 +115,9 @@ def check_run(run: Run, published_chunks: frozenset[str]) -> Iterator[Finding]:
     for (chunk, key, copy), times in seen.items():
         if times > 1:
             yield Finding(f"{run.name}: {key}", "copy_twice", f"copy {copy}, chunk {chunk}")
+    foreign = sorted({row.run for row in run.rows} - {run.name})
+    if foreign:
+        yield Finding(run.name, "foreign_rows", f"its index holds rows of {', '.join(foreign)}")
     if not run.published:
         yield Finding(run.name, "run_unfinished", "not published; start it again to go on")
     elif run.record is None:
@@ -153,77 +152,22 @@ def _check_chunks(run: Run, plan: PlanFile, published: frozenset[str]) -> Iterat
         yield Finding(f"{run.name}: {chunk_id}", "chunk_unplanned", f"{rows} rows")
 
 
-def check_shard(
-    store: Store, path: str, rows: Sequence[IndexRow], layout: Source | None
-) -> Iterator[Finding]:
-    """One tar against the rows that say they lie in it. `layout` is how its run reads a sample."""
-    try:
-        data = store.read(path)
-    except OSError as error:
-        yield Finding(path, "shard_missing", str(error))
-        return
-    if shard_path(rows[0].chunk, data) != path:
-        yield Finding(path, "shard_changed", "its content is not that of the hash in its name")
-    yield from _check_places(path, data, rows)
-    for row in rows:
-        if layout is not None:
-            yield from _check_sample(row, data, layout)
-
-
-def _check_places(path: str, data: bytes, rows: Sequence[IndexRow]) -> Iterator[Finding]:
-    try:
-        there = set(walk(lambda offset, size: data[offset : offset + size], len(data)))
-    except TarError as error:
-        yield Finding(path, "shard_damaged", str(error))
-        return
-    claimed = {member for row in rows for member in row.members}
-    for member in sorted(claimed - there, key=lambda m: m.offset):
-        yield Finding(path, "member_misplaced", f"not there: {_place(member)}")
-    for member in sorted(there - claimed, key=lambda m: m.offset):
-        yield Finding(path, "member_unclaimed", f"in no row: {_place(member)}")
-
-
-def _place(member: Member) -> str:
-    return f"{member.name}, {member.size} bytes at {member.offset}"
-
-
-def encoded_from(row: IndexRow, data: bytes, layout: Source) -> EncodedSample:
-    """A kept sample's members out of its tar, as source samples are read."""
-    files = {
-        member.name.removeprefix(f"{row.key}."): data[member.offset :][: member.size]
-        for member in row.members
-    }
-    image = image_among(files, (layout.labels, layout.segmentation)) or ""
-    return EncodedSample(
-        key=row.key or "",
-        image=files.get(image, b""),
-        image_suffix=image,
-        labels=files.get(layout.labels or ""),
-        segmentation=files.get(layout.segmentation or ""),
-        content="",
-        shard=row.shard or "",
-    )
-
-
-def _check_sample(row: IndexRow, data: bytes, layout: Source) -> Iterator[Finding]:
-    where = f"{row.shard}: {row.key}"
-    if any(not member.name.startswith(f"{row.key}.") for member in row.members):
-        yield Finding(where, "row_inconsistent", "its members are not named after its key")
-        return
-    try:
-        sample = decode(encoded_from(row, data, layout), layout)
-    except SampleError as error:
-        yield Finding(where, "not_decodable", str(error))
-        return
-    if (sample.width, sample.height) != (row.width, row.height):
-        detail = f"{sample.width}x{sample.height}, the row says {row.width}x{row.height}"
-        yield Finding(where, "size_differs", detail)
-    boxes_n4 = np.array(row.boxes, dtype=np.float64).reshape(-1, 4)
-    outside = overhang(boxes_n4, sample.height, sample.width)
-    if outside.any():
-        i = int(outside.argmax())
-        yield Finding(where, "box_outside", f"box {i}: {row.boxes[i]}")
-    same_boxes = np.array_equal(boxes_n4, sample.objects.boxes_n4)
-    if not same_boxes or row.labels != sample.objects.labels:
-        detail = f"{len(sample.objects)} objects in the file, {len(row.labels)} in the row"
-        yield Finding(where, "labels_differ", detail)
+def check_order(runs: Sequence[Run], slots: Sequence[Slot]) -> Iterator[Finding]:
+    """Each published chunk belongs to one run, the one whose slot names it."""
+    published = {run.name: {row.chunk for row in run.rows} for run in runs if run.published}
+    pending = {run.name: {row.chunk for row in run.rows} for run in runs if not run.published}
+    times = Counter(chunk for chunks in published.values() for chunk in chunks)
+    for chunk in (chunk for chunk, n in times.items() if n > 1):
+        names = ", ".join(name for name, chunks in published.items() if chunk in chunks)
+        yield Finding(chunk, "chunk_twice", f"published by {names}")
+    by_run = {slot.run: set(slot.chunks) for slot in slots if slot.event == "published"}
+    for name, chunks in published.items():
+        if chunks != by_run.get(name):
+            detail = f"{len(chunks)} chunks in its index, {len(by_run.get(name, ()))} in its slot"
+            yield Finding(name, "slot_differs", detail)
+    for name in by_run.keys() - published.keys():
+        lost = by_run[name] - pending.get(name, set())
+        if lost:
+            yield Finding(name, "slot_without_index", f"and {len(lost)} chunks are not pending")
+        elif name not in pending:
+            yield Finding(name, "run_unfinished", "not published; start it again to go on")

@@ -1,6 +1,6 @@
 """`noiseloom verify SINK [--replay N]`: does the sink hold what its index says?
 
-Read is everything: every index file, every shard, every sample's pixels and labels; `--replay`
+Read is everything: every index file, every tar, every sample's pixels and labels; `--replay`
 makes N kept samples again from their rows. Nothing is written. The exit code is 0 where all is
 well, 1 where something is wrong; leftovers that touch nothing published are told, and are no fault.
 """
@@ -23,15 +23,18 @@ from jobs.audit import (
     PlanFile,
     RecordFile,
     Run,
+    check_order,
     check_run,
-    check_shard,
     read_run_file,
     status_counts,
 )
+from jobs.audit_tars import check_quarantine, check_quarantined, check_shard
 from jobs.record import record_path
 from jobs.replay import Replayer, spread
-from pipeline.index_files import pending_runs, published_runs, read_index
+from pipeline.index_files import open_sink, pending_runs, published_runs, read_index
+from pipeline.quarantine import QUARANTINE
 from pipeline.sink import SHARDS
+from pipeline.slots import read_slots
 from pipeline.store import Store
 from schemas.errors import SinkError
 from schemas.index import IndexRow, table_to_rows
@@ -43,18 +46,19 @@ CHECKERS: Final = 2
 
 def verify(sink: str, replay: int, console: Console) -> int:
     """Checks the sink, prints what was found, and returns the exit code."""
-    store = Store(sink)
+    store = open_sink(sink)
     runs, findings = _read_runs(store)
     rows = [row for run in runs for row in run.rows]
     kept = [row for row in rows if row.status == "kept"]
+    findings += check_quarantined(rows)
     replayed = spread(kept, replay)
-    by_shard = _by_shard(kept)
+    by_tar = _by_tar(rows)
     with _progress(console) as progress:
-        task = progress.add_task("shards", total=len(by_shard))
-        for found in _check_shards(store, by_shard, {run.name: run for run in runs}):
+        task = progress.add_task("tars", total=len(by_tar))
+        for found in _check_tars(store, by_tar, {run.name: run for run in runs}):
             findings += found
             progress.advance(task)
-        findings += _leftovers(store, by_shard)
+        findings += _leftovers(store, by_tar)
         if replayed:
             task = progress.add_task("made again", total=len(replayed))
             for finding in _replay(store, runs, replayed):
@@ -63,7 +67,7 @@ def verify(sink: str, replay: int, console: Console) -> int:
     count = status_counts(rows)
     told = (
         f"{sink}: {len(runs)} runs, {count.attempted} copies ({count.kept} kept, {count.rejected} "
-        f"rejected, {count.failed} failed), {len(by_shard)} shards, {len(replayed)} made again"
+        f"rejected, {count.failed} failed), {len(by_tar)} tars, {len(replayed)} made again"
     )
     console.print(told, soft_wrap=True, highlight=False, markup=False)
     return _verdict(findings, console)
@@ -87,31 +91,43 @@ def _read_runs(store: Store) -> tuple[list[Run], list[Finding]]:
         record = read_run_file(store, record_path(name), RecordFile)
         runs.append(Run(name, name in published, tuple(rows), plan, record))
     chunks = frozenset(row.chunk for run in runs if run.published for row in run.rows)
-    return runs, findings + [finding for run in runs for finding in check_run(run, chunks)]
+    for run in runs:
+        findings += check_run(run, chunks)
+    try:
+        findings += check_order(runs, read_slots(store))
+    except SinkError as error:
+        findings.append(Finding(store.url, "slots_unreadable", str(error)))
+    return runs, findings
 
 
-def _by_shard(kept: Sequence[IndexRow]) -> dict[str, list[IndexRow]]:
-    by_shard: dict[str, list[IndexRow]] = {}
-    for row in kept:
-        by_shard.setdefault(row.shard or "", []).append(row)
-    return by_shard
+def _by_tar(rows: Sequence[IndexRow]) -> dict[str, list[IndexRow]]:
+    by_tar: dict[str, list[IndexRow]] = {}
+    for row in rows:
+        path = row.shard if row.status == "kept" else row.quarantine
+        if path is not None or row.status == "kept":
+            by_tar.setdefault(path or "", []).append(row)
+    return by_tar
 
 
-def _check_shards(
-    store: Store, by_shard: dict[str, list[IndexRow]], runs: dict[str, Run]
+def _check_tars(
+    store: Store, by_tar: dict[str, list[IndexRow]], runs: dict[str, Run]
 ) -> Iterator[list[Finding]]:
     def check(path: str) -> list[Finding]:
-        rows = by_shard[path]
-        plan = runs[rows[0].run].plan
+        rows = by_tar[path]
+        if rows[0].status != "kept":
+            return list(check_quarantine(store, path, rows))
+        run = runs.get(rows[0].run)
+        plan = run.plan if run is not None else None
         return list(check_shard(store, path, rows, plan.recipe.source if plan else None))
 
     with ThreadPoolExecutor(CHECKERS) as threads:
-        yield from threads.map(check, by_shard)
+        yield from threads.map(check, by_tar)
 
 
-def _leftovers(store: Store, by_shard: Iterable[str]) -> list[Finding]:
-    unclaimed = sorted(set(store.list(SHARDS)) - set(by_shard))
-    return [Finding(path, "unreferenced_shard", "no row names it") for path in unclaimed]
+def _leftovers(store: Store, by_tar: Iterable[str]) -> list[Finding]:
+    tars = {*store.list(SHARDS), *store.list(QUARANTINE)}
+    detail = "no row names it; `noiseloom gc` removes it unless a run may need it"
+    return [Finding(path, "unreferenced_shard", detail) for path in sorted(tars - set(by_tar))]
 
 
 def _replay(

@@ -32,6 +32,14 @@ TRIES: Final = 8
 """Of reading what other processes move meanwhile."""
 
 
+def open_sink(url: str) -> Store:
+    """The sink that a command names; SinkError where it is not a place at all."""
+    try:
+        return Store(url)
+    except ValueError as error:
+        raise SinkError(str(error)) from None
+
+
 def published_path(run: str) -> str:
     """Where a published run's index is."""
     return f"{INDEX}/{run}.parquet"

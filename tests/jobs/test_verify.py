@@ -64,7 +64,7 @@ def first_kept(out: Path) -> IndexRow:
 def test_a_sound_sink_is_told_as_such(out: Path) -> None:
     code, text = said(out, replay=5)
     assert (code, "everything is as the index says" in text) == (0, True)
-    assert "1 runs, 14 copies (12 kept, 0 rejected, 2 failed), 3 shards, 5 made again" in text
+    assert "1 runs, 14 copies (12 kept, 0 rejected, 2 failed), 4 tars, 5 made again" in text
 
 
 def test_an_empty_sink_is_an_error(tmp_path: Path) -> None:
