@@ -17,8 +17,8 @@ from rich.console import Console
 from jobs.import_cli import app as import_app
 from schemas.errors import NoiseloomError
 
-INTERRUPTED: Final = 130
-"""What typer makes of Ctrl-C: 128 and the number of SIGINT."""
+STOPPED: Final = (130, 143)
+"""After Ctrl-C, by typer, and after SIGTERM (`jobs.stopping`): 128 and the signal's number."""
 
 app = typer.Typer(
     name="noiseloom",
@@ -82,6 +82,38 @@ def verify(
     from jobs.verify import verify as check
 
     raise typer.Exit(check(sink, replay, _console()))
+
+
+@app.command()
+def gc(
+    sink: Sink,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only tell what would be removed")
+    ] = False,
+    abandon: Annotated[
+        str | None, typer.Option(metavar="RUN", help="give up a run that is not finished")
+    ] = None,
+) -> None:
+    """Remove what nothing refers to; never what a run may still need."""
+    from jobs import gc as job
+
+    if dry_run:
+        job.dry_run(sink, abandon, _console())
+    else:
+        job.gc(sink, abandon, _console())
+
+
+@app.command()
+def retry(
+    sink: Sink,
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="a published run; all if left out")
+    ] = None,
+) -> None:
+    """Make again what failed, and nothing else; or go on with it after a kill."""
+    from jobs.retry import retry as again
+
+    again(sink, run, _console())
 
 
 @app.command()
@@ -161,7 +193,7 @@ def main() -> None:
         _console().print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except SystemExit as end:
-        if end.code == INTERRUPTED:
+        if end.code in STOPPED:
             _console().print(
                 "stopped; what is committed stays, the same command goes on from there"
             )

@@ -123,8 +123,8 @@ def survey(store: Store, without: str | None = None) -> Survey:
             **_of_others(journals, known, "journals of ended runs"),
             **dict.fromkeys(_temporary(store), "temporary files of dead processes"),
         }
-        if without is not None and without in plans:
-            kinds[f"{PLANS}/{without}{PLAN_END}"] = "plans of runs given up"
+        for run in plans.keys() & leaving:
+            kinds[f"{PLANS}/{run}{PLAN_END}"] = "plans of runs given up"
         with ThreadPoolExecutor(READERS) as pool:
             sizes = pool.map(lambda path: _size(store, path), kinds)
             leftovers = [
@@ -141,23 +141,27 @@ def remove(store: Store, leftovers: Iterable[Leftover]) -> None:
         store.delete_many([leftover.path for leftover in leftovers])
 
 
-def give_up(store: Store, run: str) -> None:
-    """A run that is not published never will be, with what it has committed; from then on a run of
-    its name may begin anew. Interrupted, it is finished by `finish_giving_up`.
-    """
+def check_may_give_up(store: Store, run: str) -> list[Slot]:
+    """SinkError where there is no such run, or it is published; else the slots."""
     with sink_errors(store):
         slots = read_slots(store)
-        while run not in given_up(slots):
+        if run not in given_up(slots):
             if slot_of(slots, run) is not None or run in published_runs(store):
-                raise SinkError(
-                    f"{store.url}: {run} is published; only what is not can be given up"
-                )
-            if not (run in _plans(store) or store.list(f"{PENDING}/{run}")):
+                says = "it is published; only what is not can be given up"
+                raise SinkError(f"{store.url}: {run}: {says}")
+            if run not in _plans(store) and run not in _by_run(store, PENDING):
                 names = ", ".join(one.name for one in survey(store).open_runs) or "none"
                 raise SinkError(f"{store.url}: no run {run} is under way; there are: {names}")
+        return slots
+
+
+def give_up(store: Store, run: str) -> None:
+    """A run that is not published never will be: that is decided here. The caller holds the claim,
+    and calls `finish_giving_up`.
+    """
+    with sink_errors(store):
+        while run not in given_up(slots := check_may_give_up(store, run)):
             add_slot(store, slots, Slot(run=run, event="given_up"))
-            slots = read_slots(store)
-    finish_giving_up(store)
 
 
 def finish_giving_up(store: Store) -> None:

@@ -1,0 +1,170 @@
+"""`noiseloom retry SINK [RUN]`: makes again what failed, and nothing else.
+
+After an op, a model or this program was repaired, or a machine has more memory. Of the published
+runs, or the one named, it takes the failed copies that no later retry has settled, from the
+quarantine tars of their chunks: the sources need not be there any more. Recipe, seed and models are
+those of the run (the models are compared by their digests), and so the draws and the sample ids are
+those of the failed rows.
+
+It is a run of its own, `<run>-retry-1`, then `-2`: with plan, record, pictures and MLflow,
+published like any other, and started again by the same command after a kill. A copy that fails
+again has a row again, and is taken by the next retry; so the budget for failures does not apply. Of
+samples of which no byte could be read there is nothing to retry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from jobs.audit import PlanFile, read_run_file
+from jobs.augment import augment_plan
+from jobs.plan import Retry, RunPlan
+from jobs.record import record_exists
+from pipeline.index_files import open_sink, published_runs, read_index
+from pipeline.recipe import FullRecipe, check_models
+from pipeline.source import Chunk, scan_shard
+from pipeline.store import Store
+from schemas.errors import ModelError, SinkError
+from schemas.index import IndexRow, table_to_rows
+from schemas.recipe import Budget, digest_of
+
+_Copy = tuple[str, str, int]
+"""A failed copy: the quarantine tar that holds its source, the key there, the copy's number."""
+
+NO_BUDGET: Final = Budget(failed=1)
+
+
+@dataclass(frozen=True)
+class _Family:
+    """A published run with its retries, by number."""
+
+    name: str
+    plan: PlanFile
+    retries: Mapping[int, str]
+
+
+def retry(sink: str, run: str | None, console: Console) -> None:
+    """Starts, or resumes, the retry of every run that has something to retry."""
+    nothing = True
+    for planned in retries(open_sink(sink), run, console):
+        augment_plan(planned, console)
+        nothing = False
+    if nothing:
+        console.print(f"{run or sink}: nothing to retry", soft_wrap=True, highlight=False)
+
+
+def retries(store: Store, run: str | None, console: Console) -> Iterator[RunPlan]:
+    """The plans of the retries that are under way or due."""
+    for family in _families(store, run):
+        planned = _plan_retry(store, family, console)
+        if planned is not None:
+            yield planned
+
+
+def _families(store: Store, run: str | None) -> Iterator[_Family]:
+    """All published runs that are no retries, or the one that is named, also by its retry."""
+    names = published_runs(store)
+    if run is not None and run not in names:
+        there = ", ".join(names) or "none"
+        raise SinkError(f"{store.url}: no run {run} is published; there are: {there}")
+    plans = {name: read_run_file(store, f"runs/{name}.plan.json", PlanFile) for name in names}
+    known: dict[str, dict[int, str]] = {}
+    for name, plan in plans.items():
+        if plan is not None and plan.retry is not None:
+            known.setdefault(plan.retry.run, {})[plan.retry.number] = name
+    wanted = plans.get(run or "")
+    base = wanted.retry.run if wanted is not None and wanted.retry is not None else run
+    for name, plan in plans.items():
+        if plan is None and base in (None, name):
+            raise SinkError(f"{store.at(f'runs/{name}.plan.json')}: cannot be read")
+        if plan is not None and plan.retry is None and base in (None, name):
+            yield _Family(name, plan, known.get(name, {}))
+
+
+def _plan_retry(store: Store, family: _Family, console: Console) -> RunPlan | None:
+    """The retry that is under way, or the next one; None where there is nothing to retry."""
+    number = next(n for n in count(1) if not _finished(store, family.retries.get(n)))
+    failed = _failed(store, family, before=number)
+    if not failed:
+        return None
+    recipe, models = _recipe_again(store, family), family.plan.models
+    coming = Retry(family.name, number)
+    chunks, lost = _chunks(store, failed, recipe, coming, family.plan.digest)
+    if lost:
+        told = f"{family.name}: {lost} copies cannot be retried, of their sources no byte was read"
+        console.print(told, soft_wrap=True, highlight=False)
+    if not chunks:
+        return None
+    source = recipe.source.model_copy(update={"shards": tuple(c.shard.url for c in chunks)})
+    recipe = recipe.model_copy(update={"source": source})
+    file = Path(f"{family.name}.plan.json")
+    return RunPlan(file, recipe, models, family.plan.digest, tuple(chunks), retry=coming)
+
+
+def _finished(store: Store, run: str | None) -> bool:
+    return run is not None and record_exists(store, run)
+
+
+def _failed(store: Store, family: _Family, before: int) -> list[IndexRow]:
+    """The rows of copies that failed, and that no retry before this one has kept or rejected."""
+    failed: dict[_Copy, IndexRow] = {}
+    for run in [family.name, *(family.retries[n] for n in range(1, before))]:
+        for row in table_to_rows(read_index(store, [run])):
+            failed.pop((_path_of(row.source_shard), row.source_key, row.copy), None)
+            if row.status == "failed" and row.quarantine is not None:
+                failed[row.quarantine, row.source_key, row.copy] = row
+    return list(failed.values())
+
+
+def _path_of(url: str) -> str:
+    """Where a quarantine tar is below its sink, which may have been moved."""
+    return "/".join(url.split("/")[-2:])
+
+
+def _chunks(
+    store: Store, failed: Sequence[IndexRow], recipe: FullRecipe, coming: Retry, digest: str
+) -> tuple[list[Chunk], int]:
+    """One chunk for each quarantine tar, with the failed copies alone; and how many copies cannot
+    be made, for want of bytes.
+    """
+    by_tar: dict[str, dict[str, list[int]]] = {}
+    for row in failed:
+        by_tar.setdefault(row.quarantine or "", {}).setdefault(row.source_key, []).append(row.copy)
+    chunks: list[Chunk] = []
+    lost = len(failed)
+    for path, copies in by_tar.items():
+        scan = scan_shard(store.at(path), recipe.source)
+        for finding in scan.findings:
+            if not finding.harmless:
+                raise SinkError(f"{finding}; `noiseloom verify {store.url}` tells more")
+        samples = tuple(
+            replace(sample, copies=tuple(sorted(copies[sample.key])))
+            for sample in scan.samples
+            if sample.key in copies
+        )
+        if not samples:
+            continue
+        lost -= sum(len(sample.copies or ()) for sample in samples)
+        named = [[sample.key, sample.copies] for sample in samples]
+        chunk_id = digest_of([scan.shard.content, named, digest, coming.run, coming.number])
+        chunks.append(Chunk(scan.shard, len(chunks), samples, chunk_id))
+    return chunks, lost
+
+
+def _recipe_again(store: Store, family: _Family) -> FullRecipe:
+    """The run's recipe, for this sink; ModelError where its models are not the same any more."""
+    plan = family.plan
+    digests = check_models(plan.recipe)
+    if digests != plan.models or plan.recipe.digest(digests) != plan.digest:
+        raise ModelError(
+            f"{family.name}: the models, or the version of noiseloom, are not those that the run "
+            "was made with: its copies would not be the same. Put them back, or start a new run"
+        )
+    changes = {"sink": store.url, "tracking": plan.tracking, "budget": NO_BUDGET}
+    return plan.recipe.model_copy(update=changes)
