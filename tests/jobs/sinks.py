@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from pathlib import Path
+
+from rich.console import Console
 
 from jobs.counts import counts_of
 from jobs.live import Pace
 from jobs.plan import RunPlan, make_plan, write_plan
 from jobs.record import write_record
+from jobs.verify import verify
 from pipeline.index_files import read_index
 from pipeline.models import load_models
 from pipeline.publication import publish
 from pipeline.sink import commit_chunk
 from pipeline.source import read_chunk
 from pipeline.weave import RunContext, planned_copies, weave_chunk
+from tests.pipeline.rows import Woven
 from tests.pipeline.shards import sample_files, tar_of
+from tests.pipeline.steps import Work
 
 CLASSIC = "- {kind: classic, transforms: [{HorizontalFlip: {p: 0.5}}, {GaussNoise: {p: 1.0}}]}"
 
@@ -35,21 +42,24 @@ def planned_run(folder: Path, ops: str = CLASSIC, models: str = "{}") -> RunPlan
     return make_plan(recipe)
 
 
-def weave(planned: RunPlan) -> None:
-    """Weaves and commits every chunk."""
-    write_plan(planned)
+def woven_chunks(planned: RunPlan) -> tuple[tuple[str, Woven, int], ...]:
+    """Every chunk, woven, and how many copies were attempted; nothing is written."""
     models = load_models(planned.recipe.models, "cpu") if planned.models else {}
+    chunks = []
     for chunk in planned.chunks:
         encoded = read_chunk(chunk, planned.recipe.source)
         context = RunContext(planned.run, planned.digest, chunk.id)
         woven = weave_chunk(encoded, planned.recipe, models, context)
-        commit_chunk(
-            planned.store,
-            planned.run,
-            chunk.id,
-            [(copy.row, copy.members) for copy in woven],
-            planned_copies(encoded, planned.recipe),
-        )
+        rows = [(copy.row, copy.members) for copy in woven]
+        chunks.append((chunk.id, rows, planned_copies(encoded, planned.recipe)))
+    return tuple(chunks)
+
+
+def weave(planned: RunPlan) -> None:
+    """Weaves and commits every chunk."""
+    write_plan(planned)
+    for chunk_id, rows, attempted in woven_chunks(planned):
+        commit_chunk(planned.store, planned.run, chunk_id, rows, attempted)
 
 
 def finish(planned: RunPlan) -> None:
@@ -57,3 +67,22 @@ def finish(planned: RunPlan) -> None:
     publish(planned.store, planned.run, [chunk.id for chunk in planned.chunks])
     counts = counts_of(read_index(planned.store, [planned.run]))
     write_record(planned, counts, Pace(14, 1.0), None)
+
+
+def in_sink(planned: RunPlan, url: str) -> RunPlan:
+    """The same run in another sink."""
+    return replace(planned, recipe=planned.recipe.model_copy(update={"sink": url}))
+
+
+def work_of(planned: RunPlan, chunks: tuple[tuple[str, Woven, int], ...]) -> Work:
+    """What is between the plan, which is written here, and the record."""
+    write_plan(planned)
+    return Work(planned.recipe.sink, planned.run, chunks)
+
+
+def verified(sink: str, replay: int = 0) -> str:
+    """What verify says of a sink in which it finds no fault."""
+    text = io.StringIO()
+    code = verify(sink, replay, Console(file=text, width=200))
+    assert code == 0, text.getvalue()
+    return text.getvalue()

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,11 +155,11 @@ def test_an_interrupted_cleanup_is_finished_by_publishing_again(
     for chunk in ("c0", "c1"):
         commit(store, chunk)
 
-    def dies(self: Store, path: str) -> None:
+    def dies(self: Store, paths: Sequence[str]) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "delete", dies)
+        patched.setattr(Store, "delete_many", dies)
         with pytest.raises(KeyboardInterrupt):
             publish(store, "r", ["c0", "c1"])
     assert len(read_index(store, pending=True)) == 10
