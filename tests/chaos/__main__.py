@@ -44,7 +44,7 @@ def main() -> int:
         parser.error(f"no scenario {', '.join(unknown)}; there are: {', '.join(names)}")
     chosen = [scenario for scenario in SCENARIOS if scenario.name in wanted]
     seeds = range(arguments.first, arguments.first + arguments.seeds)
-    console = Console(stderr=True)
+    console = Console(file=sys.stderr)  # fixed: commands are run in this process, and captured
     folder = Path(tempfile.mkdtemp(prefix="noiseloom-chaos-"))
     cases: list[Case] = []
     try:

@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
@@ -24,6 +24,8 @@ from tests.chaos.laws import Published, published
 from tests.chaos.orders import VARIABLE, Orders
 from tests.chaos.reader import BucketView, DiskView, View
 from tests.jobs.workplace import CLASSIC, OPS, ROOT, Workplace, workplace, write_source
+from tests.mounts import small_disk
+from tests.pipeline.shards import sample_files, tar_of
 from tests.s3.proxy import Proxy, faulty
 from tests.s3.server import FOREIGN, S3, serve
 
@@ -32,18 +34,25 @@ INSIDE: Final = ROOT / "tests" / "chaos" / "inside"
 HANGS_AFTER_S: Final = 240.0
 """Longer than any run here takes on busy cores: a run that is not over then never ends."""
 
-Store = Literal["disk", "s3"]
+DISK_SIZE: Final = "24m"
+"""Of a small disk: three times what a run leaves."""
+
+Store = Literal["disk", "small", "s3"]
 Ops = Literal["classic", "models"]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a scenario runs: the ops, where source and sink are, and how Ray is had."""
+    """What a scenario runs: the ops, where source and sink are (`small`: a disk of its own, to be
+    filled), how Ray is had, and whether a second node joins it.
+    """
 
     ops: Ops = "classic"
     store: Store = "disk"
     embedded: bool = False
     pool: str = "[1, 1]"
+    shards: tuple[str, ...] = ("train-*",)
+    second_node: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,7 @@ class Stage:
     orders: Orders
     proxy: Proxy | None
     node: Node | None
+    second: Node | None = None
     runs: int = 0
     faults: int = 0
     seconds: float = 0.0
@@ -159,9 +169,11 @@ class Arena:
 
     @cached_property
     def source(self) -> Path:
-        """Two shards of 18 samples, and tiny models."""
+        """Two shards of 18 samples, a third one that few scenarios use, and tiny models."""
         folder = self.folder / "source"
         folder.mkdir()
+        files = [file for n in range(6) for file in sample_files(f"o{n}", 104, width=128)]
+        (folder / "other-0.tar").write_bytes(tar_of(files))
         return write_source(folder)
 
     @cached_property
@@ -208,42 +220,59 @@ class Arena:
             self._node.kill()
 
     @contextmanager
-    def stage(
-        self, kind: Kind, name: str, more: str = "", tracking: str = "null"
-    ) -> Iterator[Stage]:
+    def stage(self, kind: Kind, name: str, tracking: str = "null") -> Iterator[Stage]:
         """A place for one case; its orders, faults and workers end with the block."""
         self._cases += 1
         folder = self.folder / f"{self._cases:04d}-{name}"
-        node = None if kind.embedded else self.node()
-        environment = self.environment() | ({} if node is None else {"RAY_ADDRESS": node.address})
-        sink, view = self._sink(kind, folder)
+        folder.mkdir()
+        with ExitStack() as stack:
+            if kind.store == "small":
+                stack.enter_context(small_disk(folder / "disk", DISK_SIZE))
+            node = None if kind.embedded else self.node()
+            second = None
+            if kind.second_node and node is not None:
+                second = start_node(self.ray, self.environment(), 3, node.address)
+                stack.callback(second.kill)
+            sink, view = self._sink(kind, folder)
+            place = self.place(kind, folder, sink, node, tracking)
+            proxy = self.proxy if kind.store == "s3" else None
+            self.orders.clear()
+            stack.callback(self._settle)
+            yield Stage(kind, place, sink, view, self.orders, proxy, node, second)
+
+    def place(
+        self, kind: Kind, folder: Path, sink: str, node: Node | None, tracking: str = "null"
+    ) -> Workplace:
+        """A folder with this kind's recipe."""
+        source = self.source_bucket if kind.store == "s3" else str(self.source)
+        joined = {} if node is None else {"RAY_ADDRESS": node.address}
         place = workplace(
             folder,
-            self.source if kind.store == "disk" else self.source_bucket,
+            source,
             ops=CLASSIC if kind.ops == "classic" else OPS,
             pool=kind.pool,
             sink=sink,
             tracking=tracking,
-            more=more,
-            environment=environment,
+            more="budget: {failed: 1}",
+            environment=self.environment() | joined,
         )
-        proxy = self.proxy if kind.store == "s3" else None
-        self.orders.clear()
-        try:
-            yield Stage(kind, place, sink, view, self.orders, proxy, node)
-        finally:
-            self.orders.withdraw()
-            self.proxy.clear()
-            self._settle()
+        recipe = folder / "cells.yaml"
+        shards = ", ".join(f"'{source}/{name}.tar'" for name in kind.shards)
+        text = recipe.read_text().replace(f"'{source}/train-*.tar'", f"[{shards}]")
+        recipe.write_text(text)
+        return place
 
     def _sink(self, kind: Kind, folder: Path) -> tuple[str, View]:
-        if kind.store == "disk":
-            return str(folder / "out"), DiskView(folder / "out")
-        url = self.s3.bucket()
-        return url, BucketView(_bucket(self.s3, url))
+        if kind.store == "s3":
+            url = self.s3.bucket()
+            return url, BucketView(_bucket(self.s3, url))
+        sink = folder / "disk" / "out" if kind.store == "small" else folder / "out"
+        return str(sink), DiskView(sink)
 
     def _settle(self) -> None:
-        """Until no worker of the shared Ray works for a run that is over."""
+        """No order and no fault any more; and no worker of the shared Ray is at work."""
+        self.orders.withdraw()
+        self.proxy.clear()
         deadline = time.monotonic() + 60
         while self._node is not None and self._node.lives and time.monotonic() < deadline:
             if not busy(self._node.process.pid):
@@ -253,6 +282,8 @@ class Arena:
 
     def undisturbed(self, kind: Kind) -> tuple[Published, float]:
         """What a run of this kind leaves where nobody interferes, and its seconds."""
+        if kind.store == "small":
+            kind = replace(kind, store="disk")
         if kind not in self._undisturbed:
             with self.stage(kind, "undisturbed") as stage:
                 ended = stage.run()

@@ -12,9 +12,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import wraps
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -37,30 +39,30 @@ def install() -> None:
         )
 
 
-def _store(module: ModuleType, orders: Orders) -> None:
+def _store(module: Any, orders: Orders) -> None:
     def one(store: Any, path: str, *_: object, **__: object) -> str:
         return str(store.at(path))
 
     def many(store: Any, paths: Sequence[str], *_: object, **__: object) -> str:
         return " ".join(store.at(path) for path in paths)
 
-    module.Store.create = _wrapped(orders, module.Store.create, "create", one)  # type: ignore[attr-defined]
-    module.Store.read = _wrapped(orders, module.Store.read, "read", one)  # type: ignore[attr-defined]
-    module.Store.delete_many = _wrapped(orders, module.Store.delete_many, "delete", many)  # type: ignore[attr-defined]
+    module.Store.create = _wrapped(orders, module.Store.create, "create", one)
+    module.Store.read = _wrapped(orders, module.Store.read, "read", one)
+    module.Store.delete_many = _wrapped(orders, module.Store.delete_many, "delete", many)
 
 
-def _codec(module: ModuleType, orders: Orders) -> None:
-    module.decode = _wrapped(orders, module.decode, "decode", lambda encoded, *_, **__: encoded.key)  # type: ignore[attr-defined]
+def _codec(module: Any, orders: Orders) -> None:
+    module.decode = _wrapped(orders, module.decode, "decode", lambda encoded, *_, **__: encoded.key)
 
 
-def _weave(module: ModuleType, orders: Orders) -> None:
+def _weave(module: Any, orders: Orders) -> None:
     def place(encoded: Sequence[Any], *_: object, **__: object) -> str:
         return " ".join(sample.key for sample in encoded)
 
-    module.weave_chunk = _wrapped(orders, module.weave_chunk, "weave", place)  # type: ignore[attr-defined]
+    module.weave_chunk = _wrapped(orders, module.weave_chunk, "weave", place)
 
 
-def _network(module: ModuleType, orders: Orders) -> None:
+def _network(module: Any, orders: Orders) -> None:
     """The forward pass of the native network: where memory runs out and numbers go wrong."""
     forward = module.NativeNet.predict
 
@@ -121,10 +123,24 @@ def _carry_out(orders: Orders, point: Point, when: When, place: str) -> None:
             case "kill_driver":
                 os.killpg(orders.driver(), signal.SIGKILL)
                 time.sleep(order.seconds)
-            case "terminate_driver":
-                os.kill(orders.driver(), signal.SIGTERM)
+            case "fill":
+                fill(Path(order.disk), order.over)
+            case "jump":
+                time.time = _shifted(time.time, order.seconds)
             case _:
                 raise ValueError(f"{order.name}: {order.action} does not happen at {point}")
+
+
+def fill(disk: Path, free: int) -> None:
+    """A file that leaves so many bytes of a disk to others."""
+    there = os.statvfs(disk)
+    with (disk / "ballast").open("ab") as file, suppress(OSError):  # another process was faster
+        file.write(bytes(max(0, there.f_bavail * there.f_frsize - free)))
+        file.flush()
+
+
+def _shifted(clock: Callable[[], float], seconds: float) -> Callable[[], float]:
+    return lambda: clock() + seconds
 
 
 class _Finder(MetaPathFinder):

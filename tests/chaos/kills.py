@@ -10,7 +10,7 @@ from random import Random
 from typing import Final
 
 from tests.chaos.arena import Arena, Stage, Started
-from tests.chaos.cluster import workers
+from tests.chaos.cluster import busy, workers
 from tests.chaos.laws import Terms
 from tests.chaos.orders import Order, Point, When
 from tests.jobs.workplace import CHUNKS
@@ -113,6 +113,22 @@ def kill_actor(arena: Arena, stage: Stage, rng: Random) -> Terms:
     ended = started.wait()
     if ended.code != 0:
         stage.wrong.append(f"a dead actor ended the run with {ended.code}")
+    return Terms()
+
+
+def kill_node(arena: Arena, stage: Stage, rng: Random) -> Terms:
+    """One of two nodes is lost at once, with its workers and the blocks that it held."""
+    assert stage.second is not None
+    second = stage.second
+    stage.orders.give(Order("slow", "weave", "", "sleep", times=CHUNKS, seconds=0.3))
+    wanted = rng.randint(0, CHUNKS - 3)
+    started = stage.start()
+    if started.until(lambda: stage.committed() >= wanted and busy(second.process.pid), every=0.1):
+        second.kill()
+        stage.faults += 1
+    ended = started.wait()
+    if ended.code != 0:
+        stage.wrong.append(f"a lost node ended the run with {ended.code}")
     return Terms()
 
 

@@ -113,9 +113,14 @@ def judge(found: Published, undisturbed: Published, reader: Reader, terms: Terms
 def left_over(found: Sequence[str], undisturbed: Sequence[str], terms: Terms) -> list[str]:
     """Files that the undisturbed run has not left, after `gc`."""
     if not terms.same_runs or terms.excused:
-        undisturbed = [*undisturbed, *(name for name in found if not name.startswith("index/_"))]
-    extra = set(found) - set(undisturbed) - set(terms.extra_files)
-    return [f"left over: {name}" for name in sorted(extra)]
+        passing = ("index/_pending/", "attempts/", "tracking/")
+        extra = {name for name in found if name.startswith(passing)}
+        missing: set[str] = set()
+    else:
+        extra = set(found) - set(undisturbed) - set(terms.extra_files)
+        missing = set(undisturbed) - set(found)
+    left = [f"left over: {name}" for name in sorted(extra)]
+    return left + [f"not there: {name}" for name in sorted(missing)]
 
 
 def _unequal_rows(rows: Sequence[Row], expected: Sequence[Row], terms: Terms) -> list[str]:

@@ -1,14 +1,20 @@
-"""All scenarios, by the number that issue 4 gives to each fault."""
+"""All scenarios, by the number that issue 4 gives to each fault; 0: two at a time on one sink."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from tests.chaos import kills
+from tests.chaos import disks, kills, races, sick_models, storage
 from tests.chaos.arena import Kind
 from tests.chaos.scenario import Scenario
 
 EMBEDDED: Final = Kind(embedded=True)
+S3: Final = Kind(store="s3")
+SMALL: Final = Kind(store="small")
+MODELS: Final = Kind(ops="models")
+THREE_SHARDS: Final = Kind(shards=("train-*", "other-0"))
+TWO_NODES: Final = Kind(store="s3", pool="[4, 4]", second_node=True)
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     Scenario("kill_driver", 1, kills.kill_driver_by_commits),
@@ -17,7 +23,25 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     Scenario("kill_in_publishing", 1, kills.kill_in_the_publishing),
     Scenario("kill_writer", 1, kills.kill_writer),
     Scenario("kill_actor", 1, kills.kill_actor),
+    Scenario("kill_node", 1, kills.kill_node, TWO_NODES),
     Scenario("crash_at_step", 2, kills.crash_at_a_step),
+    Scenario("zombie_writer", 3, races.zombie_writer, EMBEDDED),
+    Scenario("zombie_writer_s3", 3, races.zombie_on_s3, replace(S3, embedded=True)),
+    Scenario("zombie_driver", 3, races.zombie_driver),
+    Scenario("s3_storm", 4, storage.storm, S3),
+    Scenario("s3_storm_and_kill", 4, storage.storm_and_kill, S3),
+    Scenario("s3_lost_puts", 4, storage.lost_puts, S3),
+    Scenario("s3_outage", 4, storage.outage, S3),
+    Scenario("full_disk", 5, disks.full_disk, SMALL),
     Scenario("killer_sample", 7, kills.killer_sample),
+    Scenario("out_of_memory", 8, sick_models.out_of_memory, MODELS),
+    Scenario("no_memory_at_all", 8, sick_models.no_memory_at_all, MODELS),
+    Scenario("not_a_number", 8, sick_models.not_a_number, MODELS),
     Scenario("terminate", 9, kills.terminate),
+    Scenario("read_only_sink", 10, disks.read_only_sink, SMALL),
+    Scenario("s3_refusal", 10, storage.refusal, S3),
+    Scenario("jumping_clock", 10, races.jumping_clock),
+    Scenario("same_plan_twice", 0, races.same_plan_twice),
+    Scenario("overlapping_plans", 0, races.overlapping_plans, THREE_SHARDS),
+    Scenario("gc_during_a_run", 0, races.gc_during_a_run),
 )

@@ -22,9 +22,12 @@ Point = Literal["create", "delete", "read", "link", "unlink", "decode", "weave",
 """Where: a Store's methods, os.link and os.unlink, the decoder, a chunk's ops, a model's pass."""
 
 Action = Literal[
-    "kill", "stop", "kill_driver", "terminate_driver", "sleep", "note", "oom", "nan", "black"
+    "kill", "stop", "kill_driver", "sleep", "fill", "jump", "note", "oom", "nan", "black"
 ]
-"""What: SIGKILL or SIGSTOP to the process itself, SIGKILL or SIGTERM to the driver, ..."""
+"""What: SIGKILL or SIGSTOP to the process itself, SIGKILL to the driver, a pause, the sink's disk
+filled up, the wall clock of the process set to another time, a line in the trace; and what models
+do: memory runs out, no numbers, black pictures.
+"""
 
 When = Literal["before", "after"]
 
@@ -42,7 +45,9 @@ class Order:
     times: int = 1
     seconds: float = 0.0
     over: int = 0
-    """oom: batches of more than so many do not fit."""
+    """oom: batches of more than so many do not fit; fill: so many bytes are left free."""
+    disk: str = ""
+    """fill: a folder on the disk."""
 
 
 @dataclass(frozen=True)
