@@ -42,11 +42,15 @@ def stored_size(hw: tuple[int, int], orientation: int) -> tuple[int, int]:
 
 def upright(pixels: NDArray[T], orientation: int) -> NDArray[T]:
     """Stored pixels, (h, w) or (h, w, c), as one looks at them."""
+    return np.ascontiguousarray(turned(pixels, orientation))
+
+
+def turned(pixels: NDArray[T], orientation: int) -> NDArray[T]:
+    """The same as a view of them."""
     transpose, columns, rows = _STEPS[orientation]
     pixels = pixels.swapaxes(0, 1) if transpose else pixels
     pixels = pixels[:, ::-1] if columns else pixels
-    pixels = pixels[::-1] if rows else pixels
-    return np.ascontiguousarray(pixels)
+    return pixels[::-1] if rows else pixels
 
 
 def upright_boxes(boxes_n4: FloatArray, hw: tuple[int, int], orientation: int) -> FloatArray:
