@@ -116,9 +116,9 @@ def check_name(name: str, position: int) -> None:
 
 def header_name(header: bytes, position: int) -> str:
     """The name in the header itself."""
-    name = header[:100].split(b"\0")[0]
+    name = header[:100].partition(b"\0")[0]
     if header[257:265] == b"ustar\x0000" and header[345]:  # GNU keeps times in the prefix's place
-        name = header[345:500].split(b"\0")[0] + b"/" + name
+        name = header[345:500].partition(b"\0")[0] + b"/" + name
     return _text(name, position)
 
 

@@ -41,6 +41,7 @@ OPEN: Final = 2
 """Streams that a process keeps; a zstd window takes up to 128 MiB."""
 
 _READ: Final = 1024 * 1024
+_ARROW: Final = 64 * 1024  # Arrow takes so many packed bytes at a time
 _PIECE: Final = 64
 """Packed bytes at a time near a damage: what precedes it is lost only in such a piece."""
 
@@ -112,13 +113,14 @@ class Unpacked:
         if self._end is not None and self._read >= self._end:
             return b""
         near = self._rough is not None and self._read >= self._rough
+        before = self._packed.place
         try:
             fresh = bytes(self._stream.read(BLOCK if near else WINDOW))
         except (OSError, pa.ArrowInvalid) as error:
             if self._packed.trouble is not None:
                 raise self._packed.trouble from None
             if self._careful is None:
-                return self._carefully()
+                return self._carefully(before)
             self._stop("damaged_stream", f"{self._packing} data: {error}")
             return b""
         if not fresh:
@@ -130,11 +132,11 @@ class Unpacked:
         self._read += len(fresh)
         return fresh
 
-    def _carefully(self) -> bytes:
+    def _carefully(self, before: int) -> bytes:
         """Again from the front, and in small steps near the damage: Arrow gives back nothing of the
         read in which it meets one.
         """
-        self._rough, self._careful = self._read, max(0, self._packed.place - 4 * WINDOW)
+        self._rough, self._careful = self._read, max(0, before - _ARROW)
         start, data = self._start, self._data
         self._rewind()
         while self._read < self._rough and self._fresh():
