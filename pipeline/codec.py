@@ -16,9 +16,9 @@ Refused as SampleError, besides what those two and labels.py name:
     missing_labels, missing_segmentation            the recipe names a member that is not there
     bad_class_map, class_map_size, unknown_class_id
 
-The recipe's `source.repair` mends labels only. A class-id map with an id that `seg_classes` does not
-have fails its sample, `unknown_class_id`, whatever the policies say: there is no object to leave
-out, and to call its pixels background or unlabelled would be a guess.
+The recipe's `source.repair` mends labels only. A class-id map with an id that `seg_classes` does
+not have fails its sample, `unknown_class_id`, whatever the policies say: there is no object to
+leave out, and to call its pixels background or unlabelled would be a guess.
 """
 
 from __future__ import annotations
