@@ -78,10 +78,10 @@ KINDS: Final[Kinds] = {
         lambda: record()[:-1] + b', "x": ' + b'{"a":' * 50_000 + b"1" + b"}" * 50_001,
         "bad_labels",
     ),
-    "json_huge": partial(labelled, lambda: record(note="x" * 17 * 2**20), "labels_too_large"),
+    "json_huge": partial(labelled, lambda: record(note="x" * 17 * 2**20), "member_too_large"),
     "json_many_keys": partial(
         labelled,
-        lambda: record(boxes=[[0, 0, 1, 1]] * 300_000, labels=["cell"]),
+        lambda: record(boxes=[[0, 0, 1, 1]] * 50_000, labels=["cell"]),
         "count_mismatch",
         "labels_too_large",
     ),
@@ -134,7 +134,10 @@ KINDS: Final[Kinds] = {
     ),
     "masks_too_few": partial(labelled, record(masks=[]), "count_mismatch"),
     "masks_by_the_million": partial(
-        labelled, lambda: record(masks=[0] * 2_000_000), "labels_too_large"
+        labelled,
+        lambda: record(masks=[0] * 20_000, boxes=[BOX] * 20_000, labels=["cell"] * 20_000),
+        "bad_mask",
+        "labels_too_large",
     ),
     "map_of_another_size": partial(mapped, lambda: of_ids(IDS[:-1]), "class_map_size"),
     "map_turned": partial(mapped, lambda: of_ids(IDS.T), "class_map_size"),
@@ -147,8 +150,8 @@ KINDS: Final[Kinds] = {
     ),
     "map_as_jpeg": partial(mapped, lambda: saved(Image.fromarray(IDS), "jpeg"), "bad_class_map"),
     "map_cut": partial(mapped, lambda: of_ids(IDS)[:-30], "truncated_image", "broken_image"),
-    "map_empty": partial(mapped, b"", "unknown_format"),
-    "map_100k_a_side": partial(mapped, ids_bomb, "too_many_pixels"),
+    "map_empty": partial(mapped, b"", "bad_class_map"),
+    "map_100k_a_side": partial(mapped, ids_bomb, "too_many_pixels", "bad_class_map"),
     "map_without_pixels": partial(
         mapped, lambda: of_ids(IDS)[:33] + piece(b"IEND", b""), "truncated_image", "broken_image"
     ),

@@ -33,10 +33,10 @@ WITHOUT = sample("bad", png=None)
 """A sample whose image is what the bad member should have been."""
 
 
-def special(kind: bytes, size: int | bytes = 0) -> Case:
+def special(kind: bytes, slug: str, size: int = 0) -> Case:
     """A member that is no regular file, where an image should be."""
     block = header(b"bad.png", size, kind, link=b"/etc/passwd")
-    return case(block, WITHOUT, failed={"bad": "missing_image"}, findings=("not_a_file",))
+    return case(block, WITHOUT, failed={"bad": "missing_image"}, findings=(slug,))
 
 
 def sized(size: int | bytes, *, data: bytes = b"") -> Case:
@@ -45,7 +45,9 @@ def sized(size: int | bytes, *, data: bytes = b"") -> Case:
     return case(block, WITHOUT, either=("bad",), findings=DAMAGE)
 
 
-DAMAGE = ("damaged_header", "size_beyond_end", "truncated")
+AFTER_END = ("joined_archives", "data_after_end")
+CUT = ("truncated", "no_end_mark")
+DAMAGE = ("damaged_header", "bad_size", "size_beyond_file", "wrong_size", "truncated")
 
 
 def folders() -> Case:
@@ -75,7 +77,7 @@ def sparse_pax() -> Case:
         ("GNU.sparse.realsize", str(TERABYTE)),
     )
     block = entry("x", records, b"x") + entry("GNUSparseFile.0/bad.png", b"1\n0\n1\n".ljust(BLOCK))
-    return case(block, WITHOUT, failed={"bad": "missing_image"}, findings=("not_a_file",))
+    return case(block, WITHOUT, failed={"bad": "missing_image"}, findings=("sparse_file",))
 
 
 def cut_at(place: str) -> Case:
@@ -93,29 +95,29 @@ def cut_at(place: str) -> Case:
         "half_an_end_mark": len(entries(tail)) + BLOCK,
     }
     data = (head + entries(tail) + END)[: len(head) + places[place]]
-    return Case({"a.tar": data}, findings=("truncated",), either=("bad",))
+    return Case({"a.tar": data}, findings=CUT, either=("bad",))
 
 
 def cut_in_pax() -> Case:
     """The data of a PAX header ends with the file."""
     block = entry("x", pax(("path", "bad.png")), b"x")
-    return Case({"a.tar": good(*GOOD) + block[:BLOCK]}, findings=("truncated",))
+    return Case({"a.tar": good(*GOOD) + block[:BLOCK]}, findings=CUT)
 
 
 def joined() -> Case:
     """`cat a.tar b.tar`: an end mark in the middle."""
     data = good(*BEFORE) + END + bytes(8 * BLOCK) + good(*AFTER) + END
-    return Case({"a.tar": data}, findings=("after_end_mark",))
+    return Case({"a.tar": data}, findings=AFTER_END)
 
 
 def after_the_end(rest: bytes) -> Case:
     """Something behind the end mark that is no tar."""
-    return Case({"a.tar": good(*GOOD) + END + rest}, findings=("after_end_mark",))
+    return Case({"a.tar": good(*GOOD) + END + rest}, findings=AFTER_END)
 
 
 def zeros_between(blocks: int) -> Case:
     """A block of zeros or more where a header should be, and the archive goes on."""
-    return case(bytes(blocks * BLOCK), findings=("after_end_mark", "damaged_header"))
+    return case(bytes(blocks * BLOCK), findings=AFTER_END)
 
 
 def damaged(start: int, stop: int, byte: bytes) -> Case:
@@ -147,20 +149,20 @@ def zip_archive() -> bytes:
     return buffer.getvalue()
 
 
-NOT_A_TAR = ("not_a_tar", "damaged_header")
+NOT_A_TAR = ("not_a_tar",)
 HTML = b"<html><body>403 Forbidden: your session has ended</body></html>\n"
 
 KINDS: Final[Kinds] = {
-    "hard_link": partial(special, b"1"),
-    "symbolic_link": partial(special, b"2"),
-    "character_device": partial(special, b"3"),
-    "block_device": partial(special, b"4"),
-    "fifo": partial(special, b"6"),
-    "sparse_gnu": partial(special, b"S"),
+    "hard_link": partial(special, b"1", "link"),
+    "symbolic_link": partial(special, b"2", "link"),
+    "character_device": partial(special, b"3", "device"),
+    "block_device": partial(special, b"4", "device"),
+    "fifo": partial(special, b"6", "pipe"),
+    "sparse_gnu": partial(special, b"S", "sparse_file"),
     "sparse_pax": sparse_pax,
-    "multi_volume": partial(special, b"M"),
-    "incremental_dump": partial(special, b"D"),
-    "unknown_type": partial(special, b"Z"),
+    "multi_volume": partial(special, b"M", "unknown_type"),
+    "incremental_dump": partial(special, b"D", "unknown_type"),
+    "unknown_type": partial(special, b"Z", "unknown_type"),
     "contiguous_file": contiguous,
     "folders": folders,
     "no_magic": partial(old_tar, bytes(8)),
@@ -197,17 +199,20 @@ KINDS: Final[Kinds] = {
     "bytes_taken_out": partial(shifted, -7),
     "a_block_put_in": partial(shifted, BLOCK),
     "a_block_taken_out": partial(shifted, -BLOCK),
-    "empty_file": partial(beside, b"", *NOT_A_TAR, "empty", "truncated"),
+    "empty_file": partial(beside, b"", "empty_file"),
     "empty_archive": empty_archive,
-    "one_block": partial(beside, bytes(BLOCK), "truncated", "no_samples"),
-    "text": partial(beside, HTML, *NOT_A_TAR, "truncated"),
+    "one_block": partial(beside, bytes(BLOCK), "no_end_mark", "no_samples"),
+    "text": partial(beside, HTML, *NOT_A_TAR),
     "long_text": partial(beside, HTML * 300, *NOT_A_TAR),
     "picture": partial(beside, png(painted(60, 60, [])), *NOT_A_TAR),
     "zip": partial(beside, zip_archive(), *NOT_A_TAR),
     "bzip2": partial(beside, b"BZh91AY&SY" + b"\x5a" * 3000, *NOT_A_TAR),
     "xz": partial(beside, b"\xfd7zXZ\0" + b"\x5a" * 3000, *NOT_A_TAR),
-    "no_image_at_all": partial(
-        beside, entries([("x.npy", b"1"), ("x.cls", b"2")]) + END, "no_images"
+    "no_sample_at_all": partial(
+        beside, entries([("x.npy", b"1"), ("x.cls", b"2")]) + END, "no_samples"
+    ),
+    "no_image_at_all": lambda: Case(
+        {"a.tar": shard(), "b.tar": WITHOUT + END}, {"bad": ("missing_image",)}, ("no_images",)
     ),
     "same_shard_twice": partial(beside, shard(), "same_content"),
 }

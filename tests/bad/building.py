@@ -21,17 +21,20 @@ GOOD = BEFORE + AFTER
 Files = Iterable[tuple[str, bytes]]
 
 
+Shard = bytes | tuple[bytes | int, ...]
+"""A file: its bytes, or pieces of it, where a number is a hole of so many zeros."""
+
+
 @dataclass(frozen=True)
 class Case:
     """Some shards by name, and what must follow from them.
 
-    `failed`: key -> the slugs, one of which it fails by. `findings`: one of these is found of a
-    shard (all of them None: nothing is found). `legal`: keys that come through though they look
-    odd. `either`: keys that may come through or be among the findings. `good` come through
-    bit-identical, always.
+    `failed`: key -> the slugs, one of which it fails by. `findings`: one of these is found; where
+    there are none, nothing is. `legal`: keys that come through though they look odd. `either`: keys
+    that may come through, fail, or be among what is found. `good` come through bit-identical.
     """
 
-    shards: Mapping[str, bytes]
+    shards: Mapping[str, Shard]
     failed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     findings: tuple[str, ...] = ()
     legal: tuple[str, ...] = ()

@@ -46,7 +46,7 @@ def torch_file() -> bytes:
 
 def carrying(**members: bytes) -> Case:
     """A whole sample with more members, which are passed over."""
-    return case(sample("bad", **members), legal=("bad",))
+    return case(sample("bad", **members), legal=("bad",), findings=("unknown_members",))
 
 
 def instead(member: str, slug: str, data: bytes) -> Case:
@@ -64,5 +64,5 @@ KINDS: Final[Kinds] = {
     "code_yaml": partial(carrying, yaml=b"!!python/object/apply:os.system ['touch x']\n"),
     "code_as_image": partial(instead, "png", "unknown_format", payload()),
     "code_as_labels": partial(instead, "json", "bad_labels", payload()),
-    "code_as_class_map": partial(instead, "seg_png", "unknown_format", npy()),
+    "code_as_class_map": partial(instead, "seg_png", "bad_class_map", npy()),
 }

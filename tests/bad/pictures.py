@@ -41,12 +41,13 @@ def raw_png(width: int, height: int, body: bytes, *before: bytes, bits: int = 8)
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def zeros(megabytes: int) -> bytes:
-    """So many megabytes, as zlib packs them; built of one megabyte that repeats."""
+def zeros(number: int) -> bytes:
+    """So many zeros, as zlib packs them; built of one megabyte that repeats."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    block = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
-    total = megabytes * 2**20 % 65521  # Adler-32 of zeros: 1, and how many there are
-    return b"\x78\xda" + block * megabytes + packer.flush() + struct.pack(">HH", total, 1)
+    megabyte = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    rest = packer.compress(bytes(number % 2**20)) + packer.flush()
+    check = struct.pack(">HH", number % 65521, 1)  # Adler-32 of zeros: 1, and how many there are
+    return b"\x78\xda" + megabyte * (number // 2**20) + rest + check
 
 
 def fails(image: Callable[[], bytes] | bytes, *slugs: str) -> Case:
@@ -131,7 +132,7 @@ def scans() -> bytes:
 def bomb(kind: bytes) -> bytes:
     """A text or profile chunk that unpacks to 2 GiB."""
     heads = {b"zTXt": b"a\0\0", b"iCCP": b"a\0\0", b"iTXt": b"a\0\1\0\0\0"}
-    return PNG[:33] + piece(kind, heads[kind] + zeros(2048)) + PNG[33:]
+    return PNG[:33] + piece(kind, heads[kind] + zeros(2 * 2**30)) + PNG[33:]
 
 
 def many_chunks() -> bytes:
@@ -187,7 +188,7 @@ KINDS: Final[Kinds] = {
     "png_of_no_pixels": partial(fails, raw_png(0, 0, BODY), *DAMAGED),
     "png_says_more_than_it_has": partial(fails, raw_png(3200, 2400, BODY), *DAMAGED),
     "png_says_less_than_it_has": partial(either, raw_png(32, 12, BODY)),
-    "png_pixels_bomb": partial(either, lambda: raw_png(32, 24, zeros(2048))),
+    "png_pixels_bomb": partial(either, lambda: raw_png(32, 24, zeros(2 * 2**30))),
     "png_text_bomb": partial(either, partial(bomb, b"zTXt")),
     "png_profile_bomb": partial(either, partial(bomb, b"iCCP")),
     "png_unicode_bomb": partial(either, partial(bomb, b"iTXt")),

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.codec import decode
 from pipeline.recipe import FullRecipe
 from pipeline.source import EncodedSample, ShardFinding, plan, read_chunk
-from pipeline.weave import RunContext, WovenCopy, weave_chunk
+from pipeline.weave import RunContext, weave_chunk
 from schemas.errors import SampleError
 from schemas.recipe import Source
-from tests.bad.building import Case
+from tests.bad.building import GOOD, Case
 from tests.pipeline.shards import sample_files
 
+SMALL = 2**23
 CONTEXT = RunContext("run", "digest", "chunk")
+FLIP = {"kind": "classic", "transforms": [{"HorizontalFlip": {"p": 1.0}}]}
 
 
 @dataclass(frozen=True)
@@ -37,27 +40,52 @@ class Seen:
 def read(case: Case, folder: Path) -> Seen:
     """Writes the shards, plans, reads and decodes them."""
     for name, data in case.shards.items():
-        (folder / name).write_bytes(data)
+        with (folder / name).open("wb") as file:
+            for part in (data,) if isinstance(data, bytes) else data:
+                write(file, part)
+            file.truncate()
     source = case.layout(tuple(str(folder / name) for name in case.shards))
     planned = plan(source, 64, "digest")
-    samples = [one for chunk in planned.chunks for one in read_chunk(chunk, source)]
+    samples: list[EncodedSample] = []
     failed = {}
-    for one in samples:
+    for one in (one for chunk in planned.chunks for one in read_chunk(chunk, source)):
         try:
             decode(one, source)
         except SampleError as error:
             failed[one.shard, one.key] = error.slug
+        # A run writes each before it reads the next; what is large is not kept here either.
+        samples.append(one if len(one.image) < SMALL else replace(one, image=b""))
     return Seen(source, tuple(samples), failed, tuple(planned.findings))
 
 
-def weave(seen: Seen, recipe: FullRecipe) -> list[WovenCopy]:
-    """One copy of every sample."""
-    return weave_chunk(seen.samples, recipe, {}, CONTEXT)
+def write(file: BinaryIO, part: bytes | int) -> None:
+    """Some bytes, or a hole of so many."""
+    if isinstance(part, int):
+        file.seek(part, 1)
+    else:
+        file.write(part)
 
 
 def complaints(case: Case, seen: Seen) -> list[str]:
     """Every way in which this is not what must follow."""
     return [*_good(case, seen), *_bad(case, seen), *_found(case, seen)]
+
+
+def unrecorded(seen: Seen) -> list[str]:
+    """Every way in which the rows of a run do not tell of the odd samples and of a good one."""
+    recipe = FullRecipe.model_validate({"source": seen.source, "sink": "out", "ops": [FLIP]})
+    samples = [one for one in seen.samples if one.key not in GOOD[1:]]
+    rows = [copy.row for copy in weave_chunk(samples, recipe, {}, CONTEXT)]
+    told = [(row.source_shard, row.source_key, row.status, row.reason) for row in rows]
+    expected = []
+    for one in samples:
+        slug = seen.failed.get((one.shard, one.key))
+        expected.append((one.shard, one.key, "failed" if slug else "kept", slug))
+    return [
+        f"row {row}, expected {other}"
+        for row, other in zip(told, expected, strict=True)
+        if row != other
+    ]
 
 
 def _good(case: Case, seen: Seen) -> Iterator[str]:
