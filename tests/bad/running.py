@@ -15,6 +15,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,7 +30,16 @@ HUNG = 120
 """Seconds after which one kind ends the process, with a traceback."""
 
 
-def run(names: Sequence[str], advance: Callable[[], object] = lambda: None) -> dict[str, object]:
+@dataclass(frozen=True)
+class Told:
+    """What is wrong with each kind, how long each took, and the most memory that there was."""
+
+    kinds: dict[str, list[str]]
+    seconds: dict[str, float]
+    peak: int
+
+
+def run(names: Sequence[str], advance: Callable[[], object] = lambda: None) -> Told:
     """What is wrong with each kind, and the peak of memory."""
     told: dict[str, list[str]] = {}
     seconds: dict[str, float] = {}
@@ -49,9 +59,9 @@ def run(names: Sequence[str], advance: Callable[[], object] = lambda: None) -> d
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     for name, found in seen.items():
         told[name] += unrecorded(found)
-    return {"kinds": told, "seconds": seconds, "peak": peak}
+    return Told(told, seconds, peak)
 
 
 if __name__ == "__main__":
     out, *wanted = sys.argv[1:]
-    Path(out).write_text(json.dumps(run(wanted)))
+    Path(out).write_text(json.dumps(asdict(run(wanted))))
