@@ -15,7 +15,9 @@ from schemas.errors import RunError
 
 @dataclass(frozen=True)
 class Counts:
-    """Copies by status, by status and reason, and by op; median likeness to the source."""
+    """Copies by status, by status and reason, and by op; median likeness to the source. `repairs`
+    are of the source: objects mended by slug and policy, each once, whatever became of its copies.
+    """
 
     attempted: int
     kept: int
@@ -25,11 +27,16 @@ class Counts:
     ops: dict[str, int]
     psnr: float | None
     ssim: float | None
+    repairs: dict[tuple[str, str], int]
 
     def reasons_text(self, status: str) -> str:
         """The commonest reasons of this status, with their counts."""
         found = sorted((-n, reason) for (of, reason), n in self.reasons.items() if of == status)
         return ", ".join(f"{reason} {-n}" for n, reason in found[:4])
+
+    def repairs_text(self) -> str:
+        """What was mended, with counts."""
+        return ", ".join(f"{slug} {policy} {n}" for (slug, policy), n in self.repairs.items())
 
     def figures(self) -> dict[str, float]:
         """The numbers that are tracked."""
@@ -37,6 +44,7 @@ class Counts:
             "attempted": self.attempted,
             **{f"reason.{reason}": n for (_, reason), n in self.reasons.items()},
             **{f"op.{kind}": n for kind, n in self.ops.items()},
+            **{f"repair.{slug}.{policy}": n for (slug, policy), n in self.repairs.items()},
         }
         likeness = {"psnr_median": self.psnr, "ssim_median": self.ssim}
         return figures | {name: value for name, value in likeness.items() if value is not None}
@@ -55,6 +63,7 @@ def counts_of(index: pa.Table) -> Counts:
         ops=dict(Counter(op["kind"] for ops in index["ops"].to_pylist() for op in ops)),
         psnr=_median(index["psnr"]),
         ssim=_median(index["ssim"]),
+        repairs=_repairs(index),
     )
 
 
@@ -71,6 +80,15 @@ def check_conserved(planned: RunPlan, index: pa.Table) -> None:
             raise RunError(f"chunk {chunk.id}: {there} rows, expected {expected}")
     if found:
         raise RunError(f"{planned.run}: rows of chunks that are not planned: {', '.join(found)}")
+
+
+def _repairs(index: pa.Table) -> dict[tuple[str, str], int]:
+    columns = (index[name].to_pylist() for name in ("source_shard", "source_key", "repairs"))
+    sources = {(shard, key): repairs for shard, key, repairs in zip(*columns, strict=True)}
+    found = Counter(
+        (repair["slug"], repair["policy"]) for repairs in sources.values() for repair in repairs
+    )
+    return dict(sorted(found.items()))
 
 
 def _median(column: pa.ChunkedArray) -> float | None:

@@ -50,6 +50,7 @@ def write_record(planned: RunPlan, counts: Counts, pace: Pace, mlflow_run: str |
             "failed": counts.failed,
             "reasons": {reason: n for (_, reason), n in sorted(counts.reasons.items())},
             "ops": dict(sorted(counts.ops.items())),
+            "repairs": {f"{slug}.{policy}": n for (slug, policy), n in counts.repairs.items()},
         },
         "last_session": {"images": pace.images, "seconds": round(pace.seconds, 3)},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -98,6 +98,8 @@ def print_summary(planned: RunPlan, counts: Counts, pace: Pace, console: Console
     table.add_row("rejected", f"{counts.rejected}" + (f" ({rejected})" if rejected else ""))
     table.add_row("failed", f"{counts.failed}" + (f" ({failed})" if failed else ""))
     table.add_row("ops", ", ".join(f"{kind} {n}" for kind, n in sorted(counts.ops.items())))
+    if counts.repairs:
+        table.add_row("repaired", f"{counts.repairs_text()} (objects of the source)")
     if pace.images:
         table.add_row("pace", f"{pace.rate:.1f} images/s, {pace.images} in {pace.seconds:.0f} s")
     for line in finding_lines(planned.findings, SHOWN_AFTER):
