@@ -3,9 +3,10 @@
 `put` only appends to a list. The thread sends what is in it, in order; after two failures in a row
 it says once that MLflow is away, moves what waits into the outbox, and tries again with growing
 pauses. First it sends what the outbox holds from earlier commands: this run's before its new
-records, others' after the first of them. `close` gives it a bounded time for the rest; what is not
-sent then is in the outbox. A thread that hangs in a call is left behind: it is a daemon, and
-whatever it may still send is sent again by the next command, which does no harm.
+records, others' after the first of them. `close` gives it a bounded time for the rest, and what
+takes longer than a moment is in the outbox before it is waited for. A thread that hangs in a call
+is left behind: it is a daemon, and what it may still send is sent again by the next command, which
+does no harm.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ END_S: Final = 25.0
 STOP_S: Final = 5.0
 """The same where the user or the system wants the process to end."""
 
+_MOMENT_S: Final = 2.0
 _PAUSES_S: Final = (1.0, 5.0, 15.0, 60.0)
 _FAILING_RUNS: Final = 3
 """Other runs that MLflow does not take; then they are left to the next command."""
@@ -52,9 +54,13 @@ class Courier:
     _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
     _closing: bool = field(default=False, init=False)
     _left: bool = field(default=False, init=False)
+    _all_sent: bool = field(default=False, init=False)
     _away: bool = field(default=False, init=False)
+    _failures: int = field(default=0, init=False)
     _late: int = field(default=0, init=False)
     _done: set[str] = field(default_factory=set, init=False)
+    _precaution: set[str] = field(default_factory=set, init=False)
+    _keeping: threading.Lock = field(default_factory=threading.Lock, init=False)
     _others_seen: bool = field(default=False, init=False)
     _behind: bool = field(default=False, init=False)
     _thread: threading.Thread = field(init=False)
@@ -83,36 +89,42 @@ class Courier:
             self._closing = True
             self._changed.notify()
         try:
-            self._thread.join(seconds)
+            self._thread.join(_MOMENT_S)
+            if self._thread.is_alive():
+                self._keep()
+                self._thread.join(seconds - _MOMENT_S)
         finally:
             with self._changed:
                 self._left = self._thread.is_alive()
-            if self._fresh:
-                self._keep()
+            if self._all_sent:  # these too, but after the thread's last look at the outbox
+                for path in self._precaution - self._done:
+                    self.outbox.sent((), path)
+            self._keep()
             self._tell()
 
     def _work(self) -> None:
-        failures = 0
         while True:
             last = self._closing
             try:
                 self._send_kept(self.run)
                 self._send_fresh()
             except Exception as error:  # noqa: BLE001 - stores for artifacts raise what they like
-                failures += 1
-                if failures > 1 or last:
+                self._failures += 1
+                if self._failures > 1 or last:
                     self._say_away(error)
                     self._keep()
                 if last or self._left:
                     return
-                self._rest(_PAUSES_S[min(failures, len(_PAUSES_S)) - 1])
+                self._rest(_PAUSES_S[min(self._failures, len(_PAUSES_S)) - 1])
             else:
+                self._all_sent = not self._left
                 return
 
     def _send_fresh(self) -> None:
         """Until the courier is closed and nothing is left."""
         while records := self._next():
             self.runs.deliver(Parcel(self.experiment, self.run, records))
+            self._failures = 0
             with self._changed:
                 if self._left:
                     return
@@ -120,6 +132,8 @@ class Courier:
             self.outbox.sent(records)
             self._send_others()
         self._send_others()
+        if self._precaution - self._done:
+            self._send_kept(self.run)
 
     def _next(self) -> tuple[Record, ...]:
         """What is to be sent; nothing at the end. It stays in the list until it is sent."""
@@ -134,7 +148,8 @@ class Courier:
                 continue
             self.runs.deliver(parcel)
             self._done.add(path)
-            self._late += len(parcel.records)
+            if self._away or path not in self._precaution:
+                self._late += len(parcel.records)
             self.outbox.sent(parcel.records, path)
 
     def _send_others(self) -> None:
@@ -159,9 +174,15 @@ class Courier:
 
     def _keep(self) -> None:
         """Moves what is not sent into the outbox; where that fails it stays in memory."""
-        with self._changed:
+        with self._keeping:
             records = tuple(self._fresh)
-        if records and self.outbox.keep(Parcel(self.experiment, self.run, records)) is not None:
+            path = None
+            if records:
+                path = self.outbox.keep(Parcel(self.experiment, self.run, records))
+            if path is None:
+                return
+            if self._closing:
+                self._precaution.add(path)
             with self._changed:
                 del self._fresh[: len(records)]
 

@@ -44,6 +44,7 @@ _ENVIRONMENT: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_CONFIGURE_LOGGING": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the address, with whatever is in it
     # Left alone, MLflow waits 120 s for an answer, and retries 7 times with growing pauses. A
     # retried request may have been carried out: the courier looks first, and then tries again.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -51,9 +52,9 @@ _ENVIRONMENT: Final = {
     "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "10",
 }
 
-# Of one call: MLflow's own limits are 100 parameters and 1000 metrics
+# In one call, by MLflow's own limits
 _PARAMS: Final = 100
-_POINTS: Final = 200
+_VALUES: Final = 1000
 
 _LONGEST: Final = 500
 
@@ -191,12 +192,16 @@ def _search(client: MlflowClient, experiment: str, run: str) -> list[Run]:
 def _calls(records: Sequence[Record]) -> Iterator[list[Record]]:
     """The records one by one, but for neighbouring metrics, which go in one call."""
     call: list[Record] = []
+    free = 0
     for record in records:
-        joins = isinstance(record, Metrics) and call and isinstance(call[0], Metrics)
-        if call and (not joins or len(call) == _POINTS):
+        size = len(record.values) if isinstance(record, Metrics) else _VALUES
+        if call and size > free:
             yield call
-            call = []
+            call, free = [], _VALUES
+        elif not call:
+            free = _VALUES
         call.append(record)
+        free -= size
     if call:
         yield call
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import yaml
 from rich.console import Console
@@ -141,7 +142,8 @@ def ended(tracker: Tracker) -> Iterator[None]:
 def deliver_waiting(tracking: Tracking, run: str, store: Store, console: Console) -> None:
     """Sends what earlier commands have kept, this run's first, where there is any."""
     uri = tracking.uri
-    if uri is not None and Outbox(store, target_of(uri), console.print).all_waiting():
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    if uri is not None and Outbox(store, target_of(uri), say).all_waiting():
         Courier(uri, tracking.experiment, run, store, console, what="").close(END_S)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import mlflow  # noqa: F401 - before the start: importing it takes longer than the race
 from rich.console import Console
 
-from jobs.tracking import ended, open_tracker
+from jobs.tracking import open_tracker
 from pipeline.store import Store
 from schemas.recipe import Tracking
 from tests.jobs.mlflow_look import until
@@ -19,11 +19,12 @@ def main(folder: Path, number: str) -> None:
     (folder / f"ready-{number}").touch()
     until((folder / "go").exists)
     tracking = Tracking(uri=f"sqlite:///{folder}/mlflow.db")
-    store = Store(str(folder / "out"))
+    store = Store(str(folder / f"out-{number}"))
     tracker = open_tracker(tracking, "cells-1", store, Console())
-    with ended(tracker):
-        tracker.begin("cells-1", {"racer": number}, "recipe.yaml", "seed: 1\n")
-        tracker.summary({f"kept-{number}": 1})
+    tracker.begin("cells-1", {"racer": number}, "recipe.yaml", "seed: 1\n")
+    tracker.summary({f"kept-{number}": 1})
+    assert tracker.courier is not None
+    tracker.courier.close(300)
 
 
 main(Path(sys.argv[1]), sys.argv[2])

@@ -14,8 +14,9 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
+from jobs.augment import augment
 from jobs.live import Pace, Tally
-from jobs.mlflow_runs import RUN_TAG
+from jobs.mlflow_runs import RUN_TAG, MlflowRuns
 from jobs.outbox import Outbox
 from jobs.plan import RunPlan
 from jobs.tracking import deliver_waiting, look_command, tracked
@@ -23,7 +24,7 @@ from jobs.tracking_records import Begun, Dataset, Ended, Metrics, Parcel, target
 from pipeline.store import Store
 from schemas.recipe import Tracking
 from tests.jobs.mlflow_look import new_database, only_run, png, until
-from tests.jobs.sinks import planned_run
+from tests.jobs.sinks import finish, planned_run, weave
 
 # MLflow's own tables, under an SQLAlchemy that is newer than they are
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
@@ -164,6 +165,42 @@ def test_records_that_wait_are_sent_once_and_the_last_status_stays(
         seen.append((run.info.start_time, run.info.status))
         client.set_terminated(run.info.run_id, "FINISHED", 2000)
     assert seen == [(1000, "FAILED"), (1000, "FINISHED")]
+
+
+def test_a_finished_run_that_is_started_again_sends_what_waits(
+    planned: RunPlan, tmp_path: Path
+) -> None:
+    weave(planned)
+    finish(planned)
+    uri = new_database(tmp_path / "mlflow.db")
+    text = planned.file.read_text()
+    planned.file.write_text(text.replace("{uri: null}", f"{{uri: '{uri}'}}"))
+    outbox = Outbox(planned.store, target_of(uri), print)
+    outbox.keep(Parcel("noiseloom", planned.run, (Begun("x", {}), Ended("FINISHED"))))
+    outbox.keep(Parcel("noiseloom", "another", (Begun("x", {}), Metrics({"kept": 1}, 1))))
+    out = io.StringIO()
+    augment(planned.file, Console(file=out, width=500))
+    nothing, sent = out.getvalue().splitlines()
+    assert "nothing to do" in nothing
+    assert sent == "MLflow: 4 records that had waited sent"
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("noiseloom")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.data.tags[RUN_TAG] for run in runs} == {planned.run, "another"}
+
+
+def test_records_by_the_thousand_go_in_calls_that_mlflow_takes(tmp_path: Path) -> None:
+    tracking = Tracking(uri=new_database(tmp_path / "mlflow.db"))
+    out = io.StringIO()
+    deliver = MlflowRuns(tracking.uri or "", Store(str(tmp_path)), out.write)
+    records = tuple(Metrics({f"m{i}": 1.0 for i in range(7)}, step) for step in range(300))
+    params = {f"p{i}": "x" * 9999 for i in range(150)} | {"model.my <model>!": "y"}
+    deliver.deliver(Parcel(tracking.experiment, "x", (Begun("x", params), *records)))
+    client, run = only_run(tracking)
+    assert len(client.get_metric_history(run.info.run_id, "m6")) == 300
+    assert len(run.data.params) == 151
+    assert out.getvalue() == ""
 
 
 def test_a_sink_that_takes_no_records_is_said_once_and_costs_the_records_only(

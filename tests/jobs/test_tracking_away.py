@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from rich.console import Console
 
 from jobs.courier import END_S, STOP_S
 from jobs.live import Pace, Tally
+from jobs.plan import RunPlan
 from jobs.stopping import GRACE_S
 from jobs.tracking import deliver_waiting, tracked
+from jobs.tracking_records import Parcel
 from jobs.train_log import TrainLog, train_log
 from jobs.train_worker import CheckpointReport
 from pipeline.store import Store
@@ -62,7 +65,10 @@ def steps(tracking: Tracking, name: str) -> list[int]:
 
 
 def test_a_training_goes_on_while_its_server_hangs_and_the_server_gets_everything_later(
-    server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: MlflowServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     tracking = Tracking(uri=server.uri, experiment="trainings")
     settings = config(tracking=tracking.model_dump(), out=str(tmp_path / "cells/denoiser"))
@@ -70,7 +76,7 @@ def test_a_training_goes_on_while_its_server_hangs_and_the_server_gets_everythin
     Path("train.yaml").write_text("steps: 50\n")
     out = io.StringIO()
 
-    def training() -> closing[TrainLog]:
+    def training() -> AbstractContextManager[TrainLog]:
         return train_log(settings, "denoiser", "train.yaml", Console(file=out, width=500))
 
     with training() as log:
@@ -97,6 +103,7 @@ def test_a_training_goes_on_while_its_server_hangs_and_the_server_gets_everythin
     assert run.info.status == "FINISHED"
     files = client.list_artifacts(run.info.run_id, "samples")
     assert [file.path for file in files] == ["samples/000020.png"]
+    assert capsys.readouterr().out == ""  # MLflow prints the address of a run
 
 
 def test_a_server_that_is_killed_and_comes_back_has_all_records_in_order_and_once(
@@ -117,6 +124,7 @@ def test_a_server_that_is_killed_and_comes_back_has_all_records_in_order_and_onc
         tracker.progress(Tally(4, 14, committed=3, kept=7), Pace(6, 2.0))
         tracker.progress(Tally(4, 14, committed=4, kept=8), Pace(6, 2.0))
         tracker.picture("contact_sheet.png", "runs/sheet.png")
+        tracker.summary({"loss": float("nan")})
         assert tracker.run_id is None
     assert told(out) == [AWAY, "MLflow", AWAY, "MLflow"]
 
@@ -128,6 +136,7 @@ def test_a_server_that_is_killed_and_comes_back_has_all_records_in_order_and_onc
     client, run = only_run(tracking)
     assert run.info.status == "FINISHED"
     assert run.data.params["recipe"] == planned.digest
+    assert math.isnan(run.data.metrics["loss"])
     files = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert files == {"recipe.yaml", "contact_sheet.png"}
 
@@ -148,22 +157,32 @@ def test_whatever_answers_instead_of_mlflow_a_run_ends_and_its_records_are_kept(
 ) -> None:
     """A server that sends a byte now and then never runs into a time-out: it is left behind."""
     patience(monkeypatch, 1)
-    monkeypatch.setattr("jobs.tracking.END_S", 2.0 if answer == "drip" else END_S)
+    monkeypatch.setattr("jobs.tracking.END_S", 3.0 if answer == "drip" else END_S)
     planned = planned_run(tmp_path)
     out = io.StringIO()
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        tracking = Tracking(uri=f"http://127.0.0.1:{listener.getsockname()[1]}")
-        if answer == "refused":
-            listener.close()
-        else:
-            threading.Thread(target=answering, args=(listener, answer), daemon=True).start()
-        with tracked(tracking, planned, {}, Console(file=out, width=500)) as tracker:
-            tracker.progress(Tally(4, 14, committed=1, kept=5), Pace(6, 2.0))
-        assert tracker.courier is not None
-        assert len(planned.store.list("tracking")) == 1
-        first, last = out.getvalue().splitlines()
-        assert first.startswith("MLflow does not answer" if answer == "drip" else AWAY)
-        assert "5 records waiting in" in last
+    with impostor(answer) as uri:
+        track(Tracking(uri=uri), planned, out)
+    assert len(planned.store.list("tracking")) == 1
+    first, last = out.getvalue().splitlines()
+    assert first.startswith("MLflow does not answer" if answer == "drip" else AWAY)
+    assert "5 records waiting in" in last
+
+
+def test_a_kill_while_a_run_waits_at_its_end_costs_no_record(tmp_path: Path) -> None:
+    planned = planned_run(tmp_path)
+    with impostor("drip") as uri:
+        run = threading.Thread(target=track, args=(Tracking(uri=uri), planned, io.StringIO()))
+        run.start()
+        until(lambda: bool(planned.store.list("tracking")))
+        (path,) = planned.store.list("tracking")
+        assert run.is_alive()
+    run.join()
+    assert len(Parcel.from_json(planned.store.read(path)).records) == 5
+
+
+def track(tracking: Tracking, planned: RunPlan, out: io.StringIO) -> None:
+    with tracked(tracking, planned, {}, Console(file=out, width=500)) as tracker:
+        tracker.progress(Tally(4, 14, committed=1, kept=5), Pace(6, 2.0))
 
 
 def test_a_run_is_held_up_by_half_a_minute_at_most() -> None:
@@ -171,31 +190,46 @@ def test_a_run_is_held_up_by_half_a_minute_at_most() -> None:
     assert STOP_S < GRACE_S
 
 
-def answering(listener: socket.socket, answer: str) -> None:
-    """Every connection gets this answer, and is closed then; "nothing" and "drip" stay open."""
-    open_ones = []
-    try:
+@contextmanager
+def impostor(answer: str) -> Iterator[str]:
+    """The URI of what is no MLflow; its connections are closed with the block."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    opened: list[socket.socket] = []
+    with closing(listener), ExitStack() as stack:
+        if answer == "refused":
+            listener.close()
+        else:
+            threading.Thread(target=answering, args=(listener, answer, opened)).start()
+            stack.callback(lambda: [hang_up(connection) for connection in [listener, *opened]])
+        yield f"http://127.0.0.1:{listener.getsockname()[1] if answer != 'refused' else 9}"
+
+
+def hang_up(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
+
+
+def answering(listener: socket.socket, answer: str, opened: list[socket.socket]) -> None:
+    """Every connection gets this answer; "nothing" and "half" stay open after it, "drip" in it."""
+    with suppress(OSError):
         while True:
             connection = listener.accept()[0]
-            open_ones.append(connection)
-            connection.recv(1)
+            opened.append(connection)
             if answer == "drip":
-                threading.Thread(target=dripping, args=(connection,), daemon=True).start()
+                threading.Thread(target=dripping, args=(connection,)).start()
                 continue
+            connection.recv(1)
             connection.sendall(ANSWERS[answer])
             if answer not in ("nothing", "half"):
                 connection.shutdown(socket.SHUT_WR)
-    except OSError:
-        for connection in open_ones:
-            connection.close()
 
 
 def dripping(connection: socket.socket) -> None:
     """A header that goes on and on, a letter at a time."""
     pause = threading.Event()
-    try:
+    with suppress(OSError):
+        connection.recv(1)
         connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
         while not pause.wait(0.3):
             connection.sendall(b"x")
-    except OSError:
-        pass
