@@ -52,7 +52,11 @@ def _store(module: Any, orders: Orders) -> None:
 
 
 def _codec(module: Any, orders: Orders) -> None:
-    module.decode = _wrapped(orders, module.decode, "decode", lambda encoded, *_, **__: encoded.key)
+    def place(encoded: Any, *_: object, **__: object) -> str:
+        """What already has a problem is not decoded: nobody can die of it."""
+        return encoded.key if encoded.problem is None else ""
+
+    module.decode = _wrapped(orders, module.decode, "decode", place)
 
 
 def _weave(module: Any, orders: Orders) -> None:
