@@ -9,7 +9,8 @@ has died weaves all of it at once, at the price of one small file. After a death
 sample after the other, each named before it is touched. A key that was in hand at the end of
 `TRIES` careful attempts is not touched any more: its copies fail as `killed_worker`, and the rest
 of the chunk comes through, with the same bytes as ever, since a copy does not depend on its
-company. Where workers die again and again with no sample in hand, the run stops and says so.
+company. Where workers go on dying, with no sample in hand or with one that is not touched any more,
+the run stops and says so.
 
 There are no clocks and no leases. A death cannot be told from a worker that still lives somewhere,
 nor from the end of the machine: that costs time, and nothing else, unless it strikes `TRIES` times
@@ -40,7 +41,7 @@ TRIES: Final = 3
 """A sample in hand at so many deaths of careful attempts is what kills."""
 
 DEATHS: Final = 5
-"""So many in one session, with no sample in hand, and it is the model, the machine or the chunk."""
+"""So many in one session that no sample explains, and it is the model, the machine or the chunk."""
 
 KILLED: Final = (
     "killed_worker",
@@ -151,11 +152,11 @@ def _deaths(store: Store, folder: str, before: int) -> list[_Death]:
 
 
 def _check_hope(chunk: str, deaths: Sequence[_Death]) -> None:
-    nameless = sum(death.key is None for death in deaths)
-    if nameless >= DEATHS:
+    times = Counter(death.key for death in deaths)
+    if times.pop(None, 0) >= DEATHS or any(n >= TRIES + DEATHS for n in times.values()):
         raise RunError(
-            f"chunk {chunk}: {nameless} workers died on it, and none with a sample in hand: memory "
-            "is too small for the models or the chunk, or a library crashes. Take a smaller "
+            f"chunk {chunk}: {len(deaths)} workers died on it, and no one sample is to blame: "
+            "memory is too small for the models or the chunk, or a library crashes. Take a smaller "
             "chunk_size or resources.pool, or more memory, and start the run again"
         )
 

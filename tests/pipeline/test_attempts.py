@@ -137,12 +137,20 @@ def test_whoever_was_stopped_has_not_died(store: Store, monkeypatch: pytest.Monk
     assert len(store.list("")) == written + 1, "it was not careful"
 
 
-def test_deaths_with_no_sample_in_hand_stop_the_session_and_not_the_next(store: Store) -> None:
+def test_deaths_that_no_sample_explains_stop_the_session_and_not_the_next(store: Store) -> None:
     for _ in range(DEATHS):
         begin(store, "run", "chunk", "s")  # and the models are loaded, say
     with pytest.raises(RunError, match=r"chunk: 5 workers died .* Take a smaller chunk_size"):
         begin(store, "run", "chunk", "s")
     assert begin(store, "run", "chunk", "another").careful
+
+
+def test_a_sample_that_kills_untouched_stops_the_session(store: Store) -> None:
+    begin(store, "run", "chunk", "s")
+    for _ in range(TRIES + DEATHS):
+        begin(store, "run", "chunk", "s").in_hand(1, "k0")
+    with pytest.raises(RunError, match="no one sample is to blame"):
+        begin(store, "run", "chunk", "s")
 
 
 def test_a_full_disk_is_told_as_such(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
