@@ -8,8 +8,10 @@ it is another run than without: other samples get more copies.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 
@@ -24,6 +26,8 @@ from pipeline.source import Chunk, Shard, ShardFinding, plan
 from pipeline.store import Store
 from schemas.errors import RecipeError
 from schemas.recipe import digest_of
+
+_NAME: Final = re.compile(r"\w[\w .+()-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ def make_plan(path: str | Path, console: Console | None = None) -> RunPlan:
     """Reads and checks the recipe, the models' cards and the headers of every source shard; for
     `budget.rare` also the labels, unless the sink holds the plan already.
     """
+    _check_name(Path(path))
     recipe = load_recipe(path)
     try:
         Store(recipe.sink)
@@ -138,6 +143,13 @@ def make_plan(path: str | Path, console: Console | None = None) -> RunPlan:
         return planned
     shared, rarity = share_copies(source.chunks, recipe, planned.store, planned.path, console)
     return replace(planned, chunks=shared, rarity=rarity)
+
+
+def _check_name(file: Path) -> None:
+    """The run is called after its recipe, and files, folders and queries after the run."""
+    if not _NAME.fullmatch(file.stem):
+        says = "letters, digits, spaces and _ . + - ( ) between them, 100 at most"
+        raise RecipeError(f"{file}: the run is called after this file; rename it: {says}")
 
 
 def write_plan(planned: RunPlan) -> None:

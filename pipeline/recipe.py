@@ -7,8 +7,10 @@ torch or ray.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from pipeline.config import read_document, report, validate
 from pipeline.gates import AnyGate
@@ -17,6 +19,8 @@ from pipeline.ops import AnyOp
 from pipeline.problems import Place, Problem, listed, nearest, shown
 from schemas.errors import ModelError, RecipeError
 from schemas.recipe import Recipe
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 
 FullRecipe = Recipe[AnyOp, AnyGate]
 """A recipe with every op and gate that noiseloom has."""
@@ -28,6 +32,7 @@ def load_recipe(path: str | Path) -> FullRecipe:
     recipe = validate(document, FullRecipe)
     problems = [
         *_secrets(recipe),
+        *_odd_names(recipe),
         *_unknown_models(recipe),
         *_unknown_classes(recipe),
         *_uncounted_classes(recipe),
@@ -72,13 +77,37 @@ def _uses(recipe: FullRecipe) -> Iterator[tuple[Place, str | None, str | None]]:
 
 
 def _secrets(recipe: FullRecipe) -> Iterator[Problem]:
-    """These URLs are written into the index: a user name or password must not be in them."""
+    """These URLs are written into plan and index: nothing that signs somebody in may be in them."""
     urls: list[tuple[Place, str]] = [(("sink",), recipe.sink)]
     urls += [(("source", "shards", i), url) for i, url in enumerate(recipe.source.shards)]
     for place, url in urls:
-        if "@" in url.partition("://")[2].partition("/")[0]:
+        _, remote, rest = url.partition("://")
+        if "@" in rest.partition("/")[0]:
             says = "names a user or a password; they belong in the environment of the process"
             yield Problem(place, says)
+        elif remote and ("?" in rest or "#" in rest):
+            says = (
+                "has a query, which may be a signature; sign in by the environment of the process"
+            )
+            yield Problem(place, says, ("the place alone: everything before the ? or #",))
+
+
+def _odd_names(recipe: FullRecipe) -> Iterator[Problem]:
+    """Suffixes become names in tars, models' names those of parameters in MLflow."""
+    source = recipe.source
+    suffixes: list[tuple[Place, str | None]] = [
+        *((("source", "image", i), suffix) for i, suffix in enumerate(source.image)),
+        (("source", "labels"), source.labels),
+        (("source", "segmentation"), source.segmentation),
+    ]
+    for place, suffix in suffixes:
+        if suffix is not None and not _NAME.fullmatch(suffix):
+            hint = ("as it stands in the tar, without the first dot: jpg, json, seg.png",)
+            yield Problem(place, f"is {shown(suffix)}, no suffix of a file", hint)
+    for name in recipe.models:
+        if not _NAME.fullmatch(name):
+            hint = ("letters, digits, and _ . - between them; 64 at most",)
+            yield Problem(("models", name[:64]), "not the name of a model", hint)
 
 
 def _unknown_models(recipe: FullRecipe) -> Iterator[Problem]:
