@@ -166,7 +166,9 @@ def _spread(recipe: FullRecipe, n: int) -> tuple[list[_Seen], str]:
         near = Chunk(scan.shard, 0, around(scan.samples, ref.key, recipe.chunk_size), "preview")
         seen.append(_Seen(encoded, partial(read_chunk, near, source)))
     opened = len({one.encoded.shard for one in seen})
-    return seen, f"{len(seen)} samples from {opened} of {len(urls)} shards"
+    damages = sum(not finding.harmless for scan in scanned for finding in scan.findings)
+    more = f"; {damages} damages in them, see run --dry-run" if damages else ""
+    return seen, f"{len(seen)} samples from {opened} of {len(urls)} shards{more}"
 
 
 def _evenly(items: Sequence[T], n: int) -> list[T]:

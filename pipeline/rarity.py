@@ -63,7 +63,8 @@ def read_classes(
 ) -> list[list[Names]]:
     """Chunk by chunk the classes in every sample; `note` is told how many chunks are done."""
     found: list[list[Names]] = []
-    with ThreadPoolExecutor(READERS) as threads:
+    packed = any(chunk.shard.packing for chunk in chunks)  # those are read front to back
+    with ThreadPoolExecutor(1 if packed else READERS) as threads:
         for names in threads.map(partial(_names_in, source=source), chunks):
             found.append(names)
             note(len(found))

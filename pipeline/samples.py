@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 def load_samples(source: Source, most: int | None = None) -> tuple[list[Sample], list[str]]:
-    """The samples, at most so many, spread evenly over the source; and why others are not there,
-    or shards are damaged.
+    """The samples, at most so many, spread evenly over the source; and why others are not there.
+    A damaged shard is a SourceError: what is small enough to be looked at can be mended.
     """
-    planned = plan(source, 4096, "samples")
-    places = [replace(chunk, samples=(ref,)) for chunk in planned.chunks for ref in chunk.samples]
+    chunks = plan(source, 4096, "samples").undamaged()
+    places = [replace(chunk, samples=(ref,)) for chunk in chunks for ref in chunk.samples]
     samples: list[Sample] = []
-    problems = [str(finding) for finding in planned.findings if not finding.harmless]
+    problems: list[str] = []
     for encoded in _read(evenly(places, most), source):
         try:
             samples.append(decode(encoded, source))

@@ -145,6 +145,16 @@ def test_the_next_chunk_goes_on_where_the_last_one_ended(
     assert len(set(read)) == len(read)
 
 
+def test_a_packed_shard_that_changes_under_the_run_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(packed(tar_of(FILES), "gzip"))
+    source = SOURCE.model_copy(update={"shards": (str(tmp_path / "a.tar"),)})
+    chunks = plan(source, 2, "d").chunks
+    assert len(read_chunk(chunks[0], source)) == 2
+    (tmp_path / "a.tar").write_bytes(packed(tar_of(FILES[3:]), "gzip"))
+    with pytest.raises(SourceError, match="has changed since the run was planned"):
+        read_chunk(chunks[1], source)
+
+
 def test_an_error_of_the_store_is_not_taken_for_damage(tmp_path: Path) -> None:
     data = packed(tar_of(FILES), "gzip")
     (tmp_path / "a.tar").write_bytes(data)
