@@ -31,7 +31,7 @@ import numpy as np
 from pipeline.images.encoding import encode_ids, encode_image, encode_png
 from pipeline.images.formats import Picture, load, read_picture
 from pipeline.images.orientation import stored_size, upright
-from pipeline.images.png import PngHeader, is_png, png_header
+from pipeline.images.png import PngHeader, check_rows, is_png, png_header
 from pipeline.labels import Labels, Rules, labelled_size, labels_json, read_labels
 from pipeline.source import EncodedSample
 from schemas.errors import SampleError
@@ -50,16 +50,20 @@ def decode(encoded: EncodedSample, source: Source) -> Sample:
     picture = read_picture(encoded.image)
     lineage = Lineage(encoded.shard, encoded.key, encoded.content)
     sample = Sample(encoded.key, picture.image_hwc, None, None, lineage)
+    sized = source.segmentation is not None
     if source.labels is not None:
         data = _there(encoded.labels, "missing_labels", source.labels, "labels")
         found = _labels(data, picture, Rules(source.classes, source.repair))
         sample = replace(
             sample, instances=found.instances, extra=found.extra, repairs=found.repairs
         )
+        sized |= found.sized
     if source.segmentation is not None:
         suffix = source.segmentation
         data = _there(encoded.segmentation, "missing_segmentation", suffix, "segmentation")
         sample = replace(sample, class_map_hw=_class_map(data, picture, source.seg_classes))
+    if not sized and is_png(encoded.image):
+        check_rows(encoded.image)
     return sample
 
 

@@ -43,11 +43,12 @@ Extra = tuple[tuple[str, str], ...]
 @dataclass(frozen=True)
 class Labels:
     """What a labels file says: instances (None where it names no objects at all), other keys as
-    JSON text, and what was mended.
+    JSON text, whether it names the size of its image, and what was mended.
     """
 
     instances: Instances | None
     extra: Extra
+    sized: bool = False
     repairs: tuple[Repair, ...] = ()
 
 
@@ -70,13 +71,14 @@ def read_labels(
     """
     record = read_object(data)
     _check_size(record, hw)
+    sized = "width" in record and "height" in record
     fields = {name: record.pop(name, None) for name in FIELDS}
     extra = tuple((key, text_of(value)) for key, value in record.items())
     del record  # parsed JSON is large: it must not lie beside the masks
     masks = None if fields["masks"] is None else _list(fields["masks"], "masks")
     boxes_n4 = None if fields["boxes"] is None else _boxes(fields["boxes"])
     if masks is None and boxes_n4 is None:
-        return Labels(None, extra)
+        return Labels(None, extra, sized)
     names = _names(fields["labels"])
     _check_counts(boxes_n4, names, masks)
     mender = Mender(rules.repair)
@@ -91,7 +93,7 @@ def read_labels(
     assert boxes_n4 is not None
     upright_n4 = upright_boxes(boxes_n4, stored_size(hw, orientation), orientation)
     instances = Instances(upright_n4, tuple(names[i] for i in kept), masks_nhw)
-    return Labels(instances, extra, tuple(mender.repairs))
+    return Labels(instances, extra, sized, tuple(mender.repairs))
 
 
 def labelled_size(data: bytes) -> tuple[int, int] | None:

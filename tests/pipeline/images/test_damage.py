@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from pipeline.codec import decode
 from pipeline.images import jpeg as jpeg_module
 from pipeline.images import png as png_module
 from pipeline.images.formats import MAX_EXIF, read_picture
 from pipeline.images.tiff import MAX_NUMBERS, MAX_TAGS
+from pipeline.source import EncodedSample
 from schemas.errors import SampleError
+from schemas.recipe import Source
 from schemas.sample import ByteArray, ImageArray
 from tests.pipeline.shards import painted
 
@@ -35,6 +39,17 @@ def pixels(data: bytes) -> ImageArray:
 def slug(data: bytes) -> str:
     with pytest.raises(SampleError) as caught:
         read_picture(data)
+    return caught.value.slug
+
+
+def alone(data: bytes) -> EncodedSample:
+    """A sample of which nothing else says how large it is."""
+    return EncodedSample("k", data, "png", b'{"boxes": [], "labels": []}', None, "", "")
+
+
+def slug_alone(data: bytes) -> str:
+    with pytest.raises(SampleError) as caught:
+        decode(alone(data), Source(shards=("a",)))
     return caught.value.slug
 
 
@@ -69,7 +84,7 @@ def test_a_png_with_any_byte_of_its_picture_changed_is_refused() -> None:
         ((4, 4), "broken_image"),
         ((7, 6), "broken_image"),
         ((8, 7), "truncated_image"),
-        ((10, 10), "truncated_image"),
+        ((10, 10), "broken_image"),
         ((0, 6), "broken_image"),
     ],
 )
@@ -80,7 +95,14 @@ def test_a_png_that_holds_another_picture_than_it_says_is_refused(
     if expected is None:
         assert pixels(data)[2, :, 0].tolist() == list(range(8))
     else:
-        assert slug(data) == expected
+        assert slug_alone(data) == expected
+
+
+def test_labels_show_that_a_png_holds_another_picture() -> None:
+    data = raw_png(8, 5, (b"\0" + bytes(8)) * 6)
+    sample = replace(alone(data), labels=b'{"width": 8, "height": 6, "boxes": [], "labels": []}')
+    with pytest.raises(SampleError, match="size_mismatch"):
+        decode(sample, Source(shards=("a",)))
 
 
 @pytest.mark.parametrize("hw", [(1, 1), (3, 2), (5, 5), (8, 8), (9, 17)])
@@ -94,14 +116,15 @@ def test_the_rows_of_an_interlaced_png_are_counted(hw: tuple[int, int]) -> None:
         part = gray[y::down, x::right]
         rows += b"".join(b"\0" + row.tobytes() for row in part) if part.size else b""
     assert np.array_equal(pixels(raw_png(*hw[::-1], rows, interlaced=1))[:, :, 0], gray)
-    assert slug(raw_png(*hw[::-1], rows + b"\0\0", interlaced=1)) == "broken_image"
-    assert slug(raw_png(*hw[::-1], rows[:-1], interlaced=1)) == "truncated_image"
+    decode(alone(raw_png(*hw[::-1], rows, interlaced=1)), Source(shards=("a",)))
+    assert slug_alone(raw_png(*hw[::-1], rows + b"\0\0", interlaced=1)) == "broken_image"
+    assert slug_alone(raw_png(*hw[::-1], rows[:-1], interlaced=1)) == "truncated_image"
 
 
 def test_a_picture_that_inflates_to_more_is_not_inflated_further() -> None:
     bomb = zlib.compress(bytes(2**26))
     data = raw_png(10, 10, b"").replace(chunk(b"IDAT", zlib.compress(b"")), chunk(b"IDAT", bomb))
-    assert slug(data) == "broken_image"
+    assert slug_alone(data) == "broken_image"
 
 
 def test_chunks_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
