@@ -111,9 +111,10 @@ def read_range(
             trouble: OSError = TransientError(errno.EIO, "the answer ended early", where)
         except (*OBSTORE_ERRORS, OSError) as error:
             trouble = told(error, where)
-        if end is not None and offset + have == end:
+        if end is not None and offset + have >= end:
             break
         patience.failed(trouble)
-    if size is not None and have != size:
-        raise OSError(errno.EIO, f"{have} bytes at {offset}, expected {size}", where)
+    wanted = end - offset if size is None else size
+    if have != wanted:
+        raise OSError(errno.EIO, f"{have} bytes at {offset}, expected {wanted}", where)
     return b"".join(parts)

@@ -70,3 +70,14 @@ def test_a_folder_where_a_file_is_wanted_is_an_error_of_the_disk(tmp_path: Path)
     (tmp_path / "b").write_bytes(b"")
     with pytest.raises(NotADirectoryError):
         Store(str(tmp_path)).create("b/c", b"1")
+
+
+def test_a_version_that_is_given_must_be_the_one_that_is_read(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.create("a", b"12")
+    version = store.stat("a").version
+    assert store.read("a", 1, 1, version) == b"2"
+    (tmp_path / "a").write_bytes(b"345")
+    with pytest.raises(OSError) as caught:
+        store.read("a", 1, 1, version)
+    assert caught.value.errno == errno.ESTALE
