@@ -190,7 +190,9 @@ def main() -> None:
     try:
         app(prog_name="noiseloom")
     except NoiseloomError as error:
-        _console().print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        _console().print(
+            _harmless(str(error)), style="red", markup=False, highlight=False, soft_wrap=True
+        )
         sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code in STOPPED:
@@ -198,6 +200,11 @@ def main() -> None:
                 "stopped; what is committed stays, the same command goes on from there"
             )
         raise
+
+
+def _harmless(text: str) -> str:
+    """A message may quote what it found anywhere: nothing in it may steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def _console() -> Console:

@@ -78,9 +78,7 @@ def _uses(recipe: FullRecipe) -> Iterator[tuple[Place, str | None, str | None]]:
 
 def _secrets(recipe: FullRecipe) -> Iterator[Problem]:
     """These URLs are written into plan and index: nothing that signs somebody in may be in them."""
-    urls: list[tuple[Place, str]] = [(("sink",), recipe.sink)]
-    urls += [(("source", "shards", i), url) for i, url in enumerate(recipe.source.shards)]
-    for place, url in urls:
+    for place, url in _places(recipe):
         _, remote, rest = url.partition("://")
         if "@" in rest.partition("/")[0]:
             says = "names a user or a password; they belong in the environment of the process"
@@ -92,8 +90,19 @@ def _secrets(recipe: FullRecipe) -> Iterator[Problem]:
             yield Problem(place, says, ("the place alone: everything before the ? or #",))
 
 
+def _places(recipe: FullRecipe) -> Iterator[tuple[Place, str]]:
+    """Every place that the recipe reads from or writes to, and where it is named."""
+    yield ("sink",), recipe.sink
+    yield from ((("source", "shards", i), url) for i, url in enumerate(recipe.source.shards))
+
+
 def _odd_names(recipe: FullRecipe) -> Iterator[Problem]:
-    """Suffixes become names in tars, models' names those of parameters in MLflow."""
+    """Suffixes become names in tars, models' names those of parameters in MLflow; no store takes
+    control characters.
+    """
+    for place, url in _places(recipe):
+        if not url.isprintable():
+            yield Problem(place, f"is {shown(url)}, with characters that no name has")
     source = recipe.source
     suffixes: list[tuple[Place, str | None]] = [
         *((("source", "image", i), suffix) for i, suffix in enumerate(source.image)),
@@ -107,7 +116,7 @@ def _odd_names(recipe: FullRecipe) -> Iterator[Problem]:
     for name in recipe.models:
         if not _NAME.fullmatch(name):
             hint = ("letters, digits, and _ . - between them; 64 at most",)
-            yield Problem(("models", name[:64]), "not the name of a model", hint)
+            yield Problem(("models",), f"{shown(name)} is not the name of a model", hint)
 
 
 def _unknown_models(recipe: FullRecipe) -> Iterator[Problem]:
