@@ -99,6 +99,20 @@ def test_a_body_may_break_more_often_than_there_are_tries(store: Store, s3_proxy
     assert s3_proxy.injected["cut"] > retrying.TRIES
 
 
+def test_in_a_storm_every_file_arrives_once_and_whole(
+    store: Store, s3_server: S3, s3_proxy: Proxy
+) -> None:
+    stormy = Store(s3_server.bucket("storm"))  # by its name the storm chooses whom it strikes
+    s3_proxy.storm(7, 0.3)
+    files = {f"shards/{i}.tar": DATA[i : i + 10_000 * i] for i in range(25)}
+    for name, data in files.items():
+        assert stormy.create(name, data) or stormy.read(name) == data
+        assert not stormy.create(name, b"somebody else's")
+    assert stormy.list("") == sorted(files)
+    assert {name: stormy.read(name) for name in files} == files
+    assert len(s3_proxy.injected) == 6 and s3_proxy.injected.total() > 20
+
+
 def test_it_ends_when_the_tries_are_used_up_and_says_why(store: Store, s3_proxy: Proxy) -> None:
     acts = {
         "read": lambda: store.read("a", 0, 10),
