@@ -95,8 +95,11 @@ def read_picture(data: bytes) -> Picture:
 def load(data: bytes) -> tuple[ImageFile.ImageFile, int]:
     """A decoded image in its own mode, and its orientation, which only TIFF's plugin applies."""
     plugin = _plugin(data)
+    shaping = check_tiff(data, MAX_PIXELS) if plugin is TiffImageFile else frozenset()
     try:
         image = plugin(io.BytesIO(data))
+        if isinstance(image, TiffImageFile) and not shaping <= image.tag_v2.keys():
+            raise SampleError("broken_image", "a tag that shapes the picture cannot be read")
         _check(image, len(data))
         # TIFF forgets it when it turns the image; PNG may only say it after the pixels.
         before = _orientation(image) if plugin is TiffImageFile else 1
@@ -128,7 +131,6 @@ def _plugin(data: bytes) -> type[ImageFile.ImageFile]:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return WebPImageFile
     if is_tiff(data):
-        check_tiff(data, MAX_PIXELS)
         return TiffImageFile
     says = f"neither JPEG, PNG, WebP nor TIFF: begins with {data[:8].hex(' ')}"
     raise SampleError("unknown_format", says)

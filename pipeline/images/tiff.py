@@ -26,6 +26,7 @@ _SHAPING: Final = frozenset(
     {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323}
     | {324, 325, 332, 338, 339, 347, 529, 530, 531, 532}
 )
+_SINGLE: Final = frozenset({256, 257, 259, 262, 266, 277, 278, 284, 317, 322, 323})
 _WIDTH, _HEIGHT, _STRIPS, _SAMPLES, _ROWS, _PLANES = 256, 257, 273, 277, 278, 284
 _TILE_WIDTH, _TILE_HEIGHT, _TILES = 322, 323, 324
 _DIRECTORIES: Final = (34665, 34853, 40965)
@@ -60,11 +61,18 @@ def is_tiff(data: bytes) -> bool:
     return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def check_tiff(data: bytes, max_pixels: int) -> None:
-    """SampleError where a TIFF is no single, whole picture of a legal size."""
+def check_tiff(data: bytes, max_pixels: int) -> frozenset[int]:
+    """SampleError where a TIFF is no single, whole picture of a legal size. The tags that shape it
+    are returned: who decodes must have read them all.
+    """
     layout = _Layout("<" if data[:2] == b"II" else ">", b"+" in data[2:4])
     first = layout.number("Q", data, 8) if layout.big else layout.number("I", data, 4)
     tags, following = _directory(data, first, layout)
+    for tag in sorted(_SINGLE & tags.keys()):
+        if tags[tag].count != 1:
+            raise SampleError(
+                "broken_image", f"{tags[tag].count} values of tag {tag}, which has one"
+            )
     width, height = (tags[tag].value if tag in tags else 0 for tag in (_WIDTH, _HEIGHT))
     if not width or not height:
         raise SampleError("broken_image", f"a TIFF of {width}x{height} pixels")
@@ -76,6 +84,7 @@ def check_tiff(data: bytes, max_pixels: int) -> None:
     for tag in _DIRECTORIES:
         if tag in tags:
             _check_numbers(data, tags[tag].value, layout)
+    return _SHAPING & tags.keys()
 
 
 def _check_parts(tags: dict[int, _Tag], width: int, height: int, max_pixels: int) -> None:

@@ -288,6 +288,10 @@ def claimed(data: bytes, tag: int, kind: int, count: int) -> bytes:
         (tiff(t700=(3, [8] * (MAX_NUMBERS + 1))), "metadata_too_large"),
         (claimed(tiff(t700=(3, [1, 2, 3])), 700, 3, 2**30), None),
         (tiff()[:56] + struct.pack("<H", MAX_TAGS + 1) + tiff()[58:], "metadata_too_large"),
+        (tiff(t259=(3, [1, 1])), "broken_image"),
+        (claimed(tiff(), 262, 3, 0), "broken_image"),
+        (tiff(t258=(11, [8])), "broken_image"),
+        (tiff(t258=(99, [8])), "broken_image"),
         (tiff()[:70], "truncated_image"),
         (tiff()[:4], "truncated_image"),
         (tiff(t34665=(4, [2])), None),
@@ -295,7 +299,8 @@ def claimed(data: bytes, tag: int, kind: int, count: int) -> bytes:
     ],
     ids=[
         *("one strip of two", "two strips of three", "no rows", "rows", "strips outside"),
-        *("many strips", "numbers in metadata", "metadata outside", "tags", "cut tags"),
+        *("many strips", "numbers in metadata", "metadata outside", "tags", "two values"),
+        *("no value", "type of another", "type of no one", "cut tags"),
         *("cut header", "exif nowhere", "exif outside"),
     ],
 )
