@@ -52,7 +52,7 @@ def augment(path: str | Path, console: Console) -> None:
 
 def augment_plan(planned: RunPlan, console: Console) -> None:
     """Runs, or resumes, what is planned: a recipe's run, or another run's retry."""
-    with stoppable(console):
+    with stoppable():
         _augment(planned, console)
 
 

@@ -2,9 +2,9 @@
 
 Inside `stoppable`, the first SIGTERM raises `Terminated` in the main thread. It is a
 KeyboardInterrupt, and everything closes as after Ctrl-C: work in hand is dropped, Ray goes down,
-MLflow's run ends as KILLED. The command says one line and exits with 143. A second SIGTERM, or
-Ctrl-C, ends it at once; so does the clock, should something that is asked to close not answer.
-What is committed stays in any case, and the same command goes on from there.
+MLflow's run ends as KILLED. The command exits with 143, and `jobs.cli` says the one line. A second
+SIGTERM, or Ctrl-C, ends it at once; so does the clock, should something that is asked to close not
+answer. What is committed stays in any case, and the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NoReturn
 
-from rich.console import Console
-
 TERMINATED: Final = 128 + signal.SIGTERM
 
 GRACE_S: Final = 25.0
@@ -30,7 +28,7 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def stoppable(console: Console) -> Iterator[None]:
+def stoppable() -> Iterator[None]:
     """A SIGTERM inside ends the block by an exception, and the command with exit code 143. Does
     nothing outside the main thread, where signals cannot be had.
     """
@@ -41,9 +39,6 @@ def stoppable(console: Console) -> Iterator[None]:
     try:
         yield
     except Terminated:
-        console.print(
-            "stopped by SIGTERM; what is committed stays, the same command goes on from there"
-        )
         raise SystemExit(TERMINATED) from None
     finally:
         if signal.getsignal(signal.SIGTERM) is _first:

@@ -29,7 +29,7 @@ OPS = f"""
 
 @dataclass(frozen=True)
 class Workplace:
-    """A folder with one recipe in it. `environment` is added to that of every process."""
+    """A folder with one recipe in it. `environment` is that of its processes, beside the usual."""
 
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -37,15 +37,6 @@ class Workplace:
     @property
     def sink(self) -> Path:
         return self.folder / "out"
-
-    def plant(self, code: str) -> None:
-        """Python that every process of a run executes when it starts; see `planted.py`."""
-        (self.folder / "planted").mkdir(exist_ok=True)
-        (self.folder / "planted" / "sitecustomize.py").write_text(code)
-
-    def uproot(self) -> None:
-        """No fault any more."""
-        (self.folder / "planted" / "sitecustomize.py").unlink()
 
     def run(self, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.command("run", "cells.yaml", **environment)
@@ -101,8 +92,7 @@ class Workplace:
         return self.folder / "said.txt"
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
-        python = f"{self.folder / 'planted'}{os.pathsep}{ROOT}"
-        own = {"PYTHONPATH": python, "COLUMNS": "120"}
+        own = {"PYTHONPATH": str(ROOT), "COLUMNS": "120"}
         return {**os.environ, **own, **self.environment, **more}
 
 
