@@ -6,7 +6,8 @@ pauses. First it sends what the outbox holds from earlier commands: this run's b
 records, others' after the first of them. `close` gives it a bounded time for the rest, and what
 takes longer than a moment is in the outbox before it is waited for. A thread that hangs in a call
 is left behind: it is a daemon, and what it may still send is sent again by the next command, which
-does no harm.
+does no harm. It says nothing itself: `put` and `close` do, in the thread that calls them (while Ray
+starts, stderr is held back, and what was said then would be lost).
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Courier:
     _left: bool = field(default=False, init=False)
     _all_sent: bool = field(default=False, init=False)
     _away: bool = field(default=False, init=False)
+    _unsaid: list[str] = field(default_factory=list, init=False)
     _failures: int = field(default=0, init=False)
     _late: int = field(default=0, init=False)
     _done: set[str] = field(default_factory=set, init=False)
@@ -82,6 +84,7 @@ class Courier:
         with self._changed:
             self._fresh.append(cleaned(record))
             self._changed.notify()
+        self._speak()
 
     def close(self, seconds: float) -> None:
         """Waits for the rest to be sent, so long at most, and says what could not be."""
@@ -187,7 +190,14 @@ class Courier:
                 del self._fresh[: len(records)]
 
     def _say(self, text: str) -> None:
-        if not self._left:
+        with self._changed:
+            if not (self._left and threading.current_thread() is self._thread):
+                self._unsaid.append(text)
+
+    def _speak(self) -> None:
+        with self._changed:
+            texts, self._unsaid = self._unsaid, []
+        for text in texts:
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _say_away(self, error: Exception) -> None:
@@ -198,23 +208,21 @@ class Courier:
 
     def _tell(self) -> None:
         """At the end: what became of records that could not be sent at once."""
-        lines = []
         if self._left and not self._away:
-            lines.append("MLflow does not answer in time")
+            self._say("MLflow does not answer in time")
         if self._late:
-            lines.append(f"MLflow: {_records(self._late)} that had waited sent")
+            self._say(f"MLflow: {_records(self._late)} that had waited sent")
         if self._left or self._away or self._behind:
             paths = set(self.outbox.all_waiting()) - self._done
             if waiting := sum(map(records_in, paths)):
                 place = without_secrets(self.store.at(FOLDER))
-                lines.append(
+                self._say(
                     f"MLflow: {_records(waiting)} waiting in {place}; the next command here that "
                     "reaches MLflow sends them"
                 )
         if self._fresh:
-            lines.append(f"MLflow: {_records(len(self._fresh))} lost")
-        for line in lines:
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._say(f"MLflow: {_records(len(self._fresh))} lost")
+        self._speak()
 
 
 def _records(count: int) -> str:
