@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from pipeline.publication import committed, publish
@@ -78,6 +79,17 @@ def killed_at(point: int, work: Work) -> None:
     assert process.exitcode == DIED
 
 
+def at_once(works: Sequence[Work]) -> None:
+    """A process for each, let go together when all are there."""
+    barrier = _forks.Barrier(len(works))
+    processes = [_forks.Process(target=_do_at_once, args=(work, barrier)) for work in works]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * len(works)
+
+
 @contextmanager
 def stopped_at(point: int, work: Work) -> Iterator[None]:
     """Another process does the work and is stopped at this point while the block runs; at its end
@@ -118,6 +130,11 @@ def interrupted(at: Callable[[int], None]) -> Iterator[None]:
         yield
     finally:
         Store.create, Store.delete_many = create, delete_many  # type: ignore[method-assign]
+
+
+def _do_at_once(work: Work, barrier: Barrier) -> None:
+    barrier.wait(60)
+    work.do()
 
 
 def _die_at(point: int, work: Work) -> None:
