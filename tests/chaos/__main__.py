@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -44,6 +45,7 @@ def main() -> int:
         parser.error(f"no scenario {', '.join(unknown)}; there are: {', '.join(names)}")
     chosen = [scenario for scenario in SCENARIOS if scenario.name in wanted]
     seeds = range(arguments.first, arguments.first + arguments.seeds)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no Ray stays behind
     console = Console(file=sys.stderr)  # fixed: commands are run in this process, and captured
     folder = Path(tempfile.mkdtemp(prefix="noiseloom-chaos-"))
     cases: list[Case] = []
@@ -79,9 +81,14 @@ def run(
                 case = play(arena, scenario, seed)
                 cases.append(case)
                 progress.advance(task)
-                if not case.verdict.green:
-                    progress.console.print(f"{scenario.name} {seed}: {case.verdict.wrong[:3]}")
+                progress.console.print(_line(case), highlight=False, soft_wrap=True)
     return cases
+
+
+def _line(case: Case) -> str:
+    said = "holds" if case.verdict.green else f"broken: {case.verdict.wrong[:3]}"
+    counts = f"{case.runs} runs, {case.faults} faults, {case.added_s:+.0f} s"
+    return f"{case.scenario} {case.seed}: {counts}, {said}"
 
 
 def table(chosen: Sequence[Scenario], cases: Sequence[Case]) -> Table:

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from obstore.store import S3Store
 
@@ -28,6 +28,9 @@ from tests.mounts import small_disk
 from tests.pipeline.shards import sample_files, tar_of
 from tests.s3.proxy import Proxy, faulty
 from tests.s3.server import FOREIGN, S3, serve
+
+if TYPE_CHECKING:
+    from tests.jobs.mlflow_server import MlflowServer
 
 INSIDE: Final = ROOT / "tests" / "chaos" / "inside"
 
@@ -68,6 +71,7 @@ class Ended:
 class Stage:
     """One case: a sink of its own, and the means to run and to disturb."""
 
+    name: str
     kind: Kind
     place: Workplace
     sink: str
@@ -199,6 +203,18 @@ class Arena:
         return self._stack.enter_context(faulty(self.s3.host, self.s3.port))
 
     @cached_property
+    def mlflow(self) -> MlflowServer:
+        """An MLflow server, up."""
+        from tests.jobs.mlflow_server import MlflowServer
+
+        folder = self.folder / "mlflow"
+        folder.mkdir()
+        server = MlflowServer(folder)
+        self._stack.callback(server.kill)
+        server.start()
+        return server
+
+    @cached_property
     def ray(self) -> Path:
         """Ray's folder."""
         return self._stack.enter_context(ray_folder())
@@ -238,7 +254,7 @@ class Arena:
             proxy = self.proxy if kind.store == "s3" else None
             self.orders.clear()
             stack.callback(self._settle)
-            yield Stage(kind, place, sink, view, self.orders, proxy, node, second)
+            yield Stage(name, kind, place, sink, view, self.orders, proxy, node, second)
 
     def place(
         self, kind: Kind, folder: Path, sink: str, node: Node | None, tracking: str = "null"

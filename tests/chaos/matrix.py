@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from tests.chaos import disks, kills, races, sick_models, storage
+from tests.chaos import disks, kills, races, sick_models, storage, tracking
 from tests.chaos.arena import Kind
 from tests.chaos.scenario import Scenario
 
@@ -33,6 +33,9 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     Scenario("s3_lost_puts", 4, storage.lost_puts, S3),
     Scenario("s3_outage", 4, storage.outage, S3),
     Scenario("full_disk", 5, disks.full_disk, SMALL),
+    Scenario("mlflow_refused", 6, tracking.refused, tracked=True),
+    Scenario("mlflow_hung", 6, tracking.hung, tracked=True),
+    Scenario("mlflow_gone", 6, tracking.gone, tracked=True),
     Scenario("killer_sample", 7, kills.killer_sample),
     Scenario("out_of_memory", 8, sick_models.out_of_memory, MODELS),
     Scenario("no_memory_at_all", 8, sick_models.no_memory_at_all, MODELS),

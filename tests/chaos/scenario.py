@@ -29,7 +29,7 @@ class Scenario:
     number: int
     cause: Cause
     kind: Kind = USUAL
-    tracking: str = "null"
+    tracked: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,9 @@ def play(arena: Arena, scenario: Scenario, seed: int) -> Case:
     """From an empty sink to the verdict."""
     undisturbed, usual_s = arena.undisturbed(scenario.kind)
     rng = Random(f"{scenario.name} {seed}")
-    with arena.stage(scenario.kind, f"{scenario.name}-{seed}", tracking=scenario.tracking) as stage:
+    name = f"{scenario.name}-{seed}"
+    tracking = f"'{arena.mlflow.uri}', experiment: {name}" if scenario.tracked else "null"
+    with arena.stage(scenario.kind, name, tracking) as stage:
         with reading(stage.view) as reader:
             terms = scenario.cause(arena, stage, rng)
             stage.orders.withdraw()
