@@ -79,9 +79,8 @@ def _take_slot(store: Store, run: str, order: Sequence[str]) -> tuple[Slot, Mapp
         taken, there = owners(slots), set(pending_chunks(store, run))
         tables = _whole(store, run, [c for c in order if c in there and c not in taken])
         missing = [chunk for chunk in order if chunk not in taken and chunk not in tables]
-        if missing and len(read_slots(store)) == len(
-            slots
-        ):  # else: published and dropped meanwhile
+        moved = missing and read_slots(store) != slots  # published and dropped meanwhile
+        if missing and not moved:
             raise RunError(
                 f"{run}: {len(missing)} of {len(order)} chunks are not committed, {missing[0]} is "
                 "the first; start the run again to make them"
