@@ -131,7 +131,8 @@ def test_three_hundred_flips_lose_at_most_one_member_each_and_never_in_silence()
     ],
 )
 def test_what_is_no_file_is_passed_over(kind: bytes, slug: str) -> None:
-    data = header("x.png", 0, kind) + TAR
+    lying = 0 if kind == b"Z" else 1700  # a link has no data, whatever its header states
+    data = header("x.png", lying, kind) + TAR
     assert (names(data), slugs(data)) == (names(TAR), [slug])
 
 
@@ -212,6 +213,8 @@ def test_a_header_is_found_at_every_byte_also_across_windows() -> None:
     for place in [0, 1, 511, 4096 - 300, 4096 + WINDOW - 511, 4096 + WINDOW - 257, 3 * WINDOW]:
         assert find_header(InMemory(b"u" * place + wanted), 0) == place
     assert find_header(InMemory(b"u" * WINDOW + wanted[:511]), 0) is None
+    decoys = (b"ustar" + b"00012345" + bytes(6)) * 40
+    assert find_header(InMemory(decoys + wanted), 0) == len(decoys)
 
 
 @pytest.mark.parametrize(

@@ -227,6 +227,8 @@ def test_members_of_a_sample_may_lie_anywhere_in_the_shard(store: Store) -> None
 def test_the_same_suffix_twice_fails_its_sample_alone(store: Store, twin: str) -> None:
     names = ["a.png", "b.png", twin, twin, "c.png"]
     store.create("a.tar", tar_of([(name, b"1") for name in names]))
+    scan = scan_shard(store.at("a.tar"), SOURCE)
+    assert [len(sample.members) for sample in scan.samples] == [2, 1, 1]
     problems = [s.problem for chunk in planned(store) for s in read_chunk(chunk, SOURCE)]
     assert problems == [("duplicate_member", "more than one .png"), None, None]
 
