@@ -16,6 +16,9 @@ MODELS: Final = Kind(ops="models")
 THREE_SHARDS: Final = Kind(shards=("train-*", "other-0"))
 TWO_NODES: Final = Kind(store="s3", pool="[4, 4]", second_node=True)
 
+SELECTION: Final = (("s3_storm_and_kill", 3), ("overlapping_plans", 1), ("kill_in_publishing", 2))
+"""What `make test` does of it, with which seeds: faults that no other test causes in whole runs."""
+
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     Scenario("kill_driver", 1, kills.kill_driver_by_commits),
     Scenario("kill_driver_embedded", 1, kills.kill_driver_by_commits, EMBEDDED),

@@ -36,7 +36,7 @@ def storm(arena: Arena, stage: Stage, rng: Random) -> Terms:
 
 
 def storm_and_kill(arena: Arena, stage: Stage, rng: Random) -> Terms:
-    """As `storm`; and the driver is killed at a seeded request."""
+    """As `storm`; the driver is killed at a seeded request, and the rerun is in the storm too."""
     proxy = _proxy(stage)
     proxy.storm(rng.randrange(2**32), rng.uniform(0.03, 0.1), PASSING)
     last = rng.randint(5, 150)
@@ -45,6 +45,7 @@ def storm_and_kill(arena: Arena, stage: Stage, rng: Random) -> Terms:
         os.killpg(started.process.pid, signal.SIGKILL)
         stage.faults += 1
     started.wait()
+    stage.run()
     _count(stage)
     return Terms()
 
