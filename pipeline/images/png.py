@@ -133,5 +133,7 @@ def _picture_data(data: bytes) -> Iterator[memoryview]:
 
 
 def _shapes(kind: bytes) -> bool:
-    """Whether this chunk decides what is seen: critical ones have a capital letter first."""
-    return kind[:1].isupper() or kind in (b"tRNS", b"eXIf")
+    """Whether this chunk decides what is seen: critical ones have a capital letter first, and EXIF
+    turns the picture, also from behind the rows.
+    """
+    return kind[:1].isupper() or kind == b"eXIf"

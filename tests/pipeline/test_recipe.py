@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.recipe import check_models, load_recipe
 from schemas.errors import RecipeError
+from schemas.recipe import RepairPolicies
 
 GOOD = """
     source: {shards: a.tar, segmentation: seg.png}
@@ -142,6 +143,15 @@ def test_policies_are_part_of_the_digest_and_the_default_is_quarantine(written: 
     written.write_text(text)
     assert digests[:2] == [load_recipe(written).digest({})] * 2
     assert len(set(digests)) == 3
+
+
+def test_a_fault_that_gets_a_policy_one_day_changes_no_digest(written: Path) -> None:
+    class More(RepairPolicies):
+        box_too_thin: str = "quarantine"
+
+    recipe = load_recipe(written)
+    later = recipe.source.model_copy(update={"repair": More()})
+    assert recipe.model_copy(update={"source": later}).digest({}) == recipe.digest({})
 
 
 @pytest.mark.parametrize("words", ["4:4:4", "4:2:2", "4:2:0"])

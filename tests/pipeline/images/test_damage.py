@@ -76,6 +76,18 @@ def test_a_png_with_any_byte_of_its_picture_changed_is_refused() -> None:
     assert np.array_equal(pixels(commented), pixels(data))
 
 
+def test_a_damaged_turn_behind_the_rows_of_a_png_is_noticed() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turn = chunk(b"eXIf", exif.tobytes()[6:])
+    data = saved(Image.fromarray(IMAGE), "png")
+    turned = data[:-12] + turn + data[-12:]
+    assert pixels(turned).shape == (30, 24, 3)
+    assert slug(turned.replace(turn, turn[:-1] + b"?")) == "broken_image"
+    note = chunk(b"tEXt", b"Comment\0harmless")[:-1] + b"?"
+    assert np.array_equal(pixels(data[:-12] + note + data[-12:]), IMAGE)
+
+
 @pytest.mark.parametrize(
     ("size", "expected"),
     [
