@@ -22,10 +22,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
-import numpy as np
-
+from pipeline.resync import SMALL_WINDOW, WINDOW, Forward, find_header
 from pipeline.tar_header import (
     BLOCK,
     EXTENSIONS,
@@ -48,28 +47,8 @@ from schemas.index import Member
 MAX_NAME: Final = 1024
 """Bytes of a member's name: a key becomes the name of a file, and of many rows."""
 
-SMALL_WINDOW, WINDOW = 4096, 256 * 1024
-"""What a search reads at a time: little at first, as the next header is often near."""
-
-FEW: Final = 16
-"""Candidates in a window whose bytes are summed one by one; from there on all at once."""
-
 # Control characters, ends of lines, and marks that turn the direction of what follows.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_CHECKSUM = re.compile(rb"[ \0]*([0-7]{1,8})[ \0]*")
-
-
-class Forward(Protocol):
-    """Bytes that are read front to back; their number may be known only at their end."""
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Fewer than `size` only where they end."""
-
-    def reaches(self, end: int) -> bool:
-        """Whether there are at least `end` bytes."""
-
-    def back_to(self, offset: int) -> int:
-        """The first place from `offset` on that can still be read."""
 
 
 @dataclass(frozen=True)
@@ -273,40 +252,6 @@ class _Walker:
             self._note(0, "not_a_tar", "shorter than one tar header")
         else:
             self._note(self._place, "no_end_mark", "no end mark: truncated?")
-
-
-def find_header(data: Forward, start: int) -> int | None:
-    """The first header that holds, at any byte from `start` on."""
-    size = SMALL_WINDOW
-    while True:
-        window = data.read_at(start, size)
-        place = _header_in(window)
-        if place is not None:
-            return start + place
-        if len(window) < size:
-            return None
-        start += len(window) - BLOCK + 1
-        size = WINDOW
-
-
-def _header_in(window: bytes) -> int | None:
-    sums = None
-    tried = 0
-    last = len(window) - BLOCK
-    magic = window.find(b"ustar", 257)
-    while 0 <= magic <= last + 257:
-        place = magic - 257
-        stated = _CHECKSUM.fullmatch(window, place + 148, place + 156)
-        if stated is not None:
-            tried += 1
-            if tried > FEW and sums is None:
-                sums = np.cumsum(np.frombuffer(b"\0" + window, np.uint8), dtype=np.int64)
-            here = window[place : place + BLOCK]
-            total = sum(here) if sums is None else int(sums[place + BLOCK] - sums[place])
-            if total - sum(here[148:156]) + 8 * 0x20 == int(stated[1], 8):
-                return place
-        magic = window.find(b"ustar", magic + 1)
-    return None
 
 
 def _check_harmless(name: str, place: int) -> None:

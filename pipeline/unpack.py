@@ -21,7 +21,8 @@ from typing import Final, Literal
 
 import pyarrow as pa
 
-from pipeline.salvage import WINDOW, Damage
+from pipeline.resync import WINDOW
+from pipeline.salvage import Damage
 from pipeline.store import Store
 from pipeline.tar_header import BLOCK
 from schemas.index import Member

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.salvage import MAX_NAME, WINDOW, Damage, find_header, salvage
+from pipeline.resync import WINDOW, find_header
+from pipeline.salvage import MAX_NAME, Damage, salvage
 from pipeline.tar import RECORD, walk
 from pipeline.tar_header import BLOCK
 from schemas.index import Member
