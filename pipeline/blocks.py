@@ -1,7 +1,8 @@
 """What travels between the stages of a run: Arrow tables, one table for one chunk.
 
 Encoded bytes are `large_binary` columns, so that Ray counts their size as it is and spills nothing
-needlessly. An `encoded` block has a row for each source sample, a `woven` one for each copy.
+needlessly. An `encoded` block has a row for each source sample, a `woven` one for each copy: with
+what is stored of it, or with the bytes of its source where that goes into the quarantine.
 """
 
 from __future__ import annotations
