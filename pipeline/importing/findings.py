@@ -62,7 +62,7 @@ SLUGS: Final[dict[str, str]] = {
     "bad_rle": "run lengths that do not fill the image",
     "mask_empty": "a mask without a pixel inside the image",
     "masks_incomplete": "other objects of the image have no mask: boxes alone are kept",
-    "masks_too_large": "masks of more than 2^30 pixels in one image: boxes alone are kept",
+    "masks_too_large": "masks of more than 2^29 pixels in one image: boxes alone are kept",
     "shape_without_area": "a point or a line",
     "rectangle_as_mask": "a rectangle among outlines; filled, as LabelMe's converter does",
     "mask_clipped": "a painted mask that reaches out of its image; cut off at the border",
