@@ -7,11 +7,12 @@ before anything starts.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ValidationError
 
 from schemas.errors import ModelError
 from schemas.recipe import NativeModel
@@ -43,19 +44,27 @@ def describe(spec: NativeModel) -> ModelCard:
                 f"{path.absolute()}: no such file; "
                 "a native model is a folder made by `noiseloom train`"
             )
-    try:
-        config = json.loads(config_file.read_bytes())
-        does, classes, seg = (
-            config["does"],
-            config.get("classes", ()),
-            config.get("seg_classes", ()),
-        )
-    except (ValueError, KeyError, AttributeError, TypeError):
-        raise ModelError(f"{config_file}: not the configuration of a native model") from None
+    config = _read_config(config_file)
     files = [config_file, weights_file]
-    if config.get("latent") is not None:
+    if config.latent is not None:
         files += [folder / "vae" / name for name in ("config.json", VAE_WEIGHTS)]
-    return ModelCard(_digest(files), frozenset({str(does)}), tuple(classes), tuple(seg))
+    return ModelCard(_digest(files), frozenset({config.does}), config.classes, config.seg_classes)
+
+
+class _Config(BaseModel):
+    """What every native model's configuration says, whatever else it holds."""
+
+    does: str
+    classes: tuple[str, ...] = ()
+    seg_classes: tuple[str, ...] = ()
+    latent: object = None
+
+
+def _read_config(path: Path) -> _Config:
+    try:
+        return _Config.model_validate_json(path.read_bytes())
+    except ValidationError:
+        raise ModelError(f"{path}: not the configuration of a native model") from None
 
 
 def _digest(files: Sequence[Path]) -> str:
