@@ -143,7 +143,10 @@ def _packing(start: bytes) -> str:
 
 
 def _scan_packed(stream: Unpacked, sorter: _Sorter) -> None:
-    sorter.take(salvage(stream))
+    items = salvage(stream)
+    if not stream.reaches(1) and stream.trouble is not None:
+        items = iter(())  # not empty: its first bytes cannot be unpacked
+    sorter.take(items)
     if stream.trouble is not None:
         sorter.note(stream.trouble)
 

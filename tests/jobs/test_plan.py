@@ -15,6 +15,7 @@ from rich.console import Console
 from jobs.counts import check_conserved, counts_of
 from jobs.live import Pace
 from jobs.plan import RunPlan, make_plan, write_plan
+from jobs.record import record_path, write_record
 from jobs.sheet import chosen, sheet_path, write_sheet
 from jobs.summary import finding_lines, print_plan, print_summary
 from pipeline.index_files import read_index
@@ -85,6 +86,14 @@ def test_what_is_wrong_with_a_shard_is_told_before_and_after_and_kept(
     assert console.file.getvalue().count(said) == 2
     record = json.loads(found.to_json())
     assert [ShardFinding(**one) for one in record["findings"]] == list(found.findings)
+
+
+def test_the_record_of_a_run_holds_the_findings(planned: RunPlan) -> None:
+    (planned.file.parent / "train-2.tar").write_bytes(b"no tar")
+    found = make_plan(planned.file)
+    write_record(found, counts_of(rows_to_table([])), Pace(0, 0.0), None)
+    record = json.loads(found.store.read(record_path(found.run)))
+    assert [one["slug"] for one in record["findings"]] == ["not_a_tar", "no_samples"]
 
 
 def test_many_findings_are_counted_and_damages_come_first(planned: RunPlan) -> None:

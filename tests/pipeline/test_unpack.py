@@ -94,6 +94,15 @@ def test_everything_before_a_damage_comes_through(tmp_path: Path, kind: str, wha
 
 
 @KINDS
+def test_a_shard_that_cannot_be_unpacked_at_all_is_damaged_and_not_empty(
+    tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "a.tar").write_bytes(packed(tar_of(FILES), kind)[:7])
+    findings = scan_shard(str(tmp_path / "a.tar"), SOURCE).findings
+    assert [finding.slug for finding in findings] == ["damaged_stream", "no_samples"]
+
+
+@KINDS
 def test_a_bomb_is_refused_at_its_limit(tmp_path: Path, kind: str) -> None:
     head = tar_of(FILES[:3])[:-9000]
     with pytest.MonkeyPatch.context() as patch:
