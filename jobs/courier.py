@@ -18,7 +18,7 @@ from typing import Final
 
 from rich.console import Console
 
-from jobs.mlflow_runs import MlflowRuns, be_quiet, reason
+from jobs.mlflow_runs import MlflowRuns, be_quiet, reason, root_cause
 from jobs.outbox import FOLDER, Outbox, records_in
 from jobs.tracking_records import Parcel, Record, cleaned, target_of
 from pipeline.secrets import without_secrets
@@ -204,7 +204,8 @@ class Courier:
         if not self._away:
             self._away = True
             effect = f", the {self.what} goes on without it" if self.what else ""
-            self._say(f"MLflow is away{effect}: {reason(error)}")
+            place = without_secrets(self.uri)
+            self._say(f"MLflow is away{effect}: {place}: {reason(root_cause(error))}")
 
     def _tell(self) -> None:
         """At the end: what became of records that could not be sent at once."""

@@ -159,10 +159,17 @@ class MlflowRuns:
                 _log_metrics(client, run_id, [r for r in records if isinstance(r, Metrics)])
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """One line of an error's text, without secrets."""
     lines = str(error).strip().splitlines()
     return without_secrets(lines[0] if lines else type(error).__name__)[:200]
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """What MLflow and the libraries below it have wrapped: a refused connection, a locked file."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return error
 
 
 @contextmanager

@@ -144,6 +144,7 @@ def test_a_server_that_is_killed_and_comes_back_has_all_records_in_order_and_onc
 
 ANSWERS = {
     "nothing": b"",
+    "broken off": b"HTTP/1.1 200 OK\r\nContent-Le",
     "half": b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{",
     "error": b"HTTP/1.1 500 no\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
     "busy": b"HTTP/1.1 429 no\r\nRetry-After: 3600\r\nContent-Length: 0\r\n\r\n",
