@@ -4,16 +4,17 @@ Before the first step it says how long it will take on this machine, from a few 
 measured and thrown away; `--dry-run` says only that, and checks configuration and data, without
 starting Ray. Start it again after a kill: it continues from its newest checkpoint in
 `<out>/.training`, with the same losses as if it had never been stopped. A changed configuration
-starts anew. It ends with a model folder: weights, configuration, model card, and a picture of what
-it can do.
+starts anew. SIGTERM stops it in order (`jobs.stopping`). It ends with a model folder: weights,
+configuration, model card, and a picture of what it can do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -21,6 +22,7 @@ from rich.progress import Progress, track
 
 from jobs.model_card import write_card
 from jobs.ray_session import ray_session
+from jobs.stopping import stoppable
 from jobs.train_log import TrainLog, train_log
 from jobs.training_progress import training_progress
 from pipeline.config import load_config
@@ -51,6 +53,7 @@ def train(kind: Kind, config_path: str | Path, console: Console) -> None:
     out = Path(placed.out)
     out.mkdir(parents=True, exist_ok=True)
     with (
+        stoppable(),
         ray_session(num_cpus=config.workers * config.threads + 2),
         train_log(config, kind, config_path, console) as log,
     ):
@@ -181,9 +184,11 @@ def _fit(kind: Kind, config: TrainConfig, log: TrainLog, console: Console) -> Hi
     queue = Queue(actor_options={"num_cpus": 0})
     trainer = _trainer(kind, config, queue)
     history = History()
-    with ThreadPoolExecutor(1) as pool, training_progress(console) as progress:
+    fitting: Future[object] = Future()
+    # A daemon: whoever stops the training goes, and does not wait for the last step.
+    Thread(target=_settle, args=(fitting, trainer.fit), daemon=True).start()
+    with training_progress(console) as progress:
         bar = progress.add_task("training", total=config.steps, loss="")
-        fitting = pool.submit(trainer.fit)
         while not fitting.done() or not queue.empty():
             try:
                 _take(queue.get(timeout=0.5), history, log, progress, bar)
@@ -196,6 +201,14 @@ def _fit(kind: Kind, config: TrainConfig, log: TrainLog, console: Console) -> Hi
             f"training stopped: {_cause(error)}; start the same command again to continue"
         ) from error
     return history
+
+
+def _settle(future: Future[object], task: Callable[[], object]) -> None:
+    """What the task returns or raises, as the future's result."""
+    try:
+        future.set_result(task())
+    except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+        future.set_exception(error)
 
 
 def _take(report: object, history: History, log: TrainLog, progress: Progress, bar: TaskID) -> None:
