@@ -81,9 +81,17 @@ def _network(module: Any, orders: Orders) -> None:
         out = forward(net, x, *args, **kwargs)
         if "nan" in actions:
             return out * float("nan")
-        return out * 0 - 1 if "black" in actions else out
+        return _black(net, x, args[0]) if "black" in actions else out
 
     module.NativeNet.predict = disturbed
+
+
+def _black(net: Any, x: Any, t: Any) -> Any:
+    """The v that leads to black from wherever one is: x0 = alpha x - sigma v lies far below."""
+    from pipeline.diffusion.schedule import alpha_sigma
+
+    alpha, sigma = alpha_sigma(t, net.config.shift)
+    return (alpha * x + 100) / sigma
 
 
 _WRAPPERS: dict[str, Wrap] = {

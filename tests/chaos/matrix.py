@@ -43,6 +43,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     Scenario("out_of_memory", 8, sick_models.out_of_memory, MODELS),
     Scenario("no_memory_at_all", 8, sick_models.no_memory_at_all, MODELS),
     Scenario("not_a_number", 8, sick_models.not_a_number, MODELS),
+    Scenario("black_output", 8, sick_models.black, MODELS),
     Scenario("terminate", 9, kills.terminate),
     Scenario("read_only_sink", 10, disks.read_only_sink, SMALL),
     Scenario("s3_refusal", 10, storage.refusal, S3),

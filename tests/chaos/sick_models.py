@@ -8,6 +8,9 @@ from tests.chaos.arena import Arena, Stage
 from tests.chaos.laws import Terms
 from tests.chaos.orders import Order
 
+BLANK = ("blank_output",)
+"""The slugs with which pictures without anything in them fail."""
+
 
 def out_of_memory(arena: Arena, stage: Stage, rng: Random) -> Terms:
     """Batches above a size do not fit, from a seeded pass on: halved, with the same result."""
@@ -28,6 +31,13 @@ def not_a_number(arena: Arena, stage: Stage, rng: Random) -> Terms:
     nth, times = rng.randint(1, 20), rng.randint(1, 10)
     stage.orders.give(Order("nan", "denoise", "", "nan", nth=nth, times=times))
     return _goes_on(stage, excused=("not_finite",))
+
+
+def black(arena: Arena, stage: Stage, rng: Random) -> Terms:
+    """Some passes return what becomes a black picture."""
+    nth, times = rng.randint(1, 20), rng.randint(3, 10)
+    stage.orders.give(Order("black", "denoise", "", "black", nth=nth, times=times))
+    return _goes_on(stage, excused=BLANK)
 
 
 def _goes_on(stage: Stage, excused: tuple[str, ...]) -> Terms:
