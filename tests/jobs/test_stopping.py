@@ -98,12 +98,13 @@ def test_who_takes_the_signal_over_gives_it_back() -> None:
 def theirs(*_):
     sys.exit(15)
 
-with stoppable(), sigterm_kept():
-    signal.signal(signal.SIGTERM, theirs)
-    {inside}
-{after}
+with stoppable():
+    with sigterm_kept():
+        signal.signal(signal.SIGTERM, theirs)
+        {inside}
+    {after}
 """
-    for inside, after in [("wait('here')", ""), ("pass", "    wait('here')")]:
+    for inside, after in [("wait('here')", "pass"), ("pass", "wait('here')")]:
         with running(code.format(inside=inside, after=after)) as process:
             term_at(process, "here")
             _, wrong = process.communicate(timeout=30)

@@ -53,6 +53,7 @@ CHUNK = [
     encoded("k3"),
     encoded("k4", copies=()),
     encoded("k5"),
+    encoded("k1", problem=("duplicate_key", "the second of this name")),
 ]
 
 
