@@ -41,15 +41,14 @@ def read_slots(store: Store) -> list[Slot]:
     with sink_errors(store):
         for _ in range(TRIES):
             names = [name for name in store.entries(ORDER) if name.endswith(".json")]
-            gaps = [
-                path for path in map(slot_path, range(1, len(names))) if path[-11:] not in names
-            ]
-            if not gaps:  # else: one was created behind the listing's back, and the next before it
+            paths = [slot_path(number) for number in range(1, len(names) + 1)]
+            gaps = [path for path in paths if path.rpartition("/")[2] not in names]
+            if not gaps:  # else: one was created behind the listing's back, and then the next
                 break
         else:
             raise SinkError(f"{store.at(gaps[0])}: is missing; slots are never deleted")
         with ThreadPoolExecutor(READERS) as pool:
-            return list(pool.map(lambda name: _read_slot(store, f"{ORDER}/{name}"), names))
+            return list(pool.map(lambda path: _read_slot(store, path), paths))
 
 
 def slot_path(number: int) -> str:

@@ -20,7 +20,10 @@ from tests.pipeline.shards import sample_files, tar_of
 from tests.pipeline.steps import Work, at_once
 from tests.pipeline.turns import interleaved
 
-SEEDS = 40
+SHARED, TWICE, COLLECTED = (1, 11, 20), (3, 11, 37), (5, 16, 17, 58)
+"""Orders that find a fault where one is put: a slot that is not exclusive, a step that takes for lost
+what another process has moved, a gc that does not ask for runs under way.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,7 @@ def check(url: str, plans: tuple[RunPlan, ...]) -> None:
     assert set(owners(slots)) == {chunk.id for plan in plans for chunk in plan.chunks}
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", SHARED)
 def test_runs_with_overlapping_plans_share_their_chunks(
     plans: tuple[RunPlan, RunPlan], works: tuple[Work, ...], seed: int
 ) -> None:
@@ -72,7 +75,7 @@ def test_runs_with_overlapping_plans_share_their_chunks(
     check(url, plans)
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", TWICE)
 def test_one_run_started_twice_is_one_run(
     plans: tuple[RunPlan, RunPlan], works: tuple[Work, ...], seed: int
 ) -> None:
@@ -85,7 +88,7 @@ def test_one_run_started_twice_is_one_run(
     assert published_runs(Store(url)) == [plans[0].run]
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", COLLECTED)
 def test_gc_among_running_runs_takes_nothing_from_them(
     plans: tuple[RunPlan, RunPlan], works: tuple[Work, ...], seed: int
 ) -> None:
@@ -105,7 +108,7 @@ def test_gc_among_running_runs_takes_nothing_from_them(
 def test_processes_that_publish_at_once(
     plans: tuple[RunPlan, RunPlan], works: tuple[Work, ...], tmp_path: Path
 ) -> None:
-    for attempt in range(4):
+    for attempt in range(3):
         url = str(tmp_path / f"{attempt}")
         at_once(begun(url, plans, works))
         check(url, plans)

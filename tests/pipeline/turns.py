@@ -2,8 +2,8 @@
 
 Two processes on one sink meet in countless orders, and a race of real processes shows one of them.
 Here each seed is another order, and always the same: some change turns often, some leave one
-thread alone for long. What a thread does between two calls of the
-store touches nothing that others see; its own pool of readers belongs to its turn.
+thread alone for long. What a thread does between two calls of the store touches nothing that others
+see; its own pool of readers belongs to its turn.
 """
 
 from __future__ import annotations
