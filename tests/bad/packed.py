@@ -97,6 +97,13 @@ def gzip_bomb(megabytes: int) -> Case:
     return Case({"a.tar.gz": bomb(megabytes)}, {"bomb": ("member_too_large",)})
 
 
+def zstd_bomb(megabytes: int) -> Case:
+    """The same, ten thousandfold."""
+    size = megabytes * MEGABYTE
+    data = _zstd(good(*GOOD) + header(b"bomb.png", size) + bytes(size) + END)
+    return Case({"a.tar.zst": data}, {"bomb": ("member_too_large",)})
+
+
 def wide_window() -> bytes:
     """A zstd frame whose header asks for a window of 2 GiB, and a member of nothing behind it."""
     window = (31 - 10) << 3
@@ -140,6 +147,7 @@ KINDS: Final[Kinds] = {
         {"a.tar.gz": zipped(shard(), "gz") + bytes(512)}, findings=("damaged_stream",)
     ),
     "gz_bomb": partial(gzip_bomb, 208),
+    "zst_bomb": partial(zstd_bomb, 208),
     "zst_window_of_2_gib": partial(beside, wide_window(), "zst"),
     "plain_named_gz": wrong_name,
     "gz_in_blocks": lambda: Case(
