@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -40,6 +40,10 @@ HANGS_AFTER_S: Final = 240.0
 DISK_SIZE: Final = "24m"
 """Of a small disk: three times what a run leaves."""
 
+SPILL_SIZE: Final = "8m"
+SMALLEST_STORE: Final = 75 * 1024 * 1024
+"""Bytes; Ray takes no smaller one."""
+
 Store = Literal["disk", "small", "s3"]
 Ops = Literal["classic", "models"]
 
@@ -47,7 +51,8 @@ Ops = Literal["classic", "models"]
 @dataclass(frozen=True)
 class Kind:
     """What a scenario runs: the ops, where source and sink are (`small`: a disk of its own, to be
-    filled), how Ray is had, and whether a second node joins it.
+    filled), how Ray is had, whether a second node joins it, and whether it is a Ray of its own with
+    a small object store that spills to a small disk.
     """
 
     ops: Ops = "classic"
@@ -56,6 +61,7 @@ class Kind:
     pool: str = "[1, 1]"
     shards: tuple[str, ...] = ("train-*",)
     second_node: bool = False
+    small_spill: bool = False
 
 
 @dataclass(frozen=True)
@@ -244,7 +250,7 @@ class Arena:
         with ExitStack() as stack:
             if kind.store == "small":
                 stack.enter_context(small_disk(folder / "disk", DISK_SIZE))
-            node = None if kind.embedded else self.node()
+            node = None if kind.embedded else self._ray_of(kind, folder, stack)
             second = None
             if kind.second_node and node is not None:
                 second = start_node(self.ray, self.environment(), 3, node.address)
@@ -255,6 +261,16 @@ class Arena:
             self.orders.clear()
             stack.callback(self._settle)
             yield Stage(name, kind, place, sink, view, self.orders, proxy, node, second)
+
+    def _ray_of(self, kind: Kind, folder: Path, stack: ExitStack) -> Node:
+        if not kind.small_spill:
+            return self.node()
+        spill = stack.enter_context(small_disk(folder / "spill", SPILL_SIZE))
+        own = (f"--object-store-memory={SMALLEST_STORE}", f"--object-spilling-directory={spill}")
+        ray = stack.enter_context(ray_folder())
+        node = start_node(ray, self.environment(), cpus=3, arguments=own)
+        stack.callback(node.kill)
+        return node
 
     def place(
         self, kind: Kind, folder: Path, sink: str, node: Node | None, tracking: str = "null"
@@ -298,8 +314,8 @@ class Arena:
 
     def undisturbed(self, kind: Kind) -> tuple[Published, float]:
         """What a run of this kind leaves where nobody interferes, and its seconds."""
-        if kind.store == "small":
-            kind = replace(kind, store="disk")
+        store: Store = "s3" if kind.store == "s3" else "disk"
+        kind = Kind(kind.ops, store, kind.embedded, shards=kind.shards)
         if kind not in self._undisturbed:
             with self.stage(kind, "undisturbed") as stage:
                 ended = stage.run()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from random import Random
 from typing import Final
 
@@ -14,6 +17,20 @@ from tests.mounts import read_only
 
 ACCESS_CODE: Final = 5
 FULL_CODE: Final = 6
+
+HOG: Final = """
+import sys, time
+import numpy, ray
+ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
+held = []
+try:
+    while True:
+        held.append(ray.put(numpy.zeros(1024 * int(sys.argv[2]), numpy.uint8)))
+except (ray.exceptions.OutOfDiskError, ray.exceptions.ObjectStoreFullError):
+    print("full", flush=True)
+time.sleep(600)
+"""
+"""Another user of the same Ray, who keeps all that fits."""
 
 WRITES: Final[tuple[tuple[Point, str, int], ...]] = (
     ("create", r"/attempts/", CHUNKS),
@@ -41,6 +58,24 @@ def full_disk(arena: Arena, stage: Stage, rng: Random) -> Terms:
         stage.faults += 1
     stage.orders.withdraw()
     (disk / "ballast").unlink(missing_ok=True)
+    return Terms()
+
+
+def full_spill_disk(arena: Arena, stage: Stage, rng: Random) -> Terms:
+    """Somebody else fills Ray's object store and the disk to which it spills; later it is gone."""
+    assert stage.node is not None
+    command = [sys.executable, "-c", HOG, stage.node.address, str(rng.choice((64, 128, 256)))]
+    with subprocess.Popen(
+        command, env=os.environ | dict(stage.place.environment), stdout=subprocess.PIPE
+    ) as hog:
+        assert hog.stdout is not None
+        said = hog.stdout.readline()
+        assert said == b"full\n", said
+        ended = stage.run()
+        hog.kill()
+    if ended.code != 0:
+        told(stage, ended, codes=(FULL_CODE,))
+        stage.faults += 1
     return Terms()
 
 

@@ -36,6 +36,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     Scenario("s3_lost_puts", 4, storage.lost_puts, S3),
     Scenario("s3_outage", 4, storage.outage, S3),
     Scenario("full_disk", 5, disks.full_disk, SMALL),
+    Scenario("full_spill_disk", 5, disks.full_spill_disk, Kind(small_spill=True)),
     Scenario("mlflow_refused", 6, tracking.refused, tracked=True),
     Scenario("mlflow_hung", 6, tracking.hung, tracked=True),
     Scenario("mlflow_gone", 6, tracking.gone, tracked=True),
