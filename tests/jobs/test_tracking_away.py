@@ -82,6 +82,7 @@ def test_a_training_goes_on_while_its_server_hangs_and_the_server_gets_everythin
     with training() as log:
         report(log, 1, 10)
         until(lambda: log._tracker.run_id is not None)
+        until(lambda: steps(tracking, "loss") == [10])  # then nothing is under way
         server.hang()
         patience(monkeypatch, 1)
         report(log, 11, 20)
