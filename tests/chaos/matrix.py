@@ -14,7 +14,7 @@ S3: Final = Kind(store="s3")
 SMALL: Final = Kind(store="small")
 MODELS: Final = Kind(ops="models")
 THREE_SHARDS: Final = Kind(shards=("train-*", "other-0"))
-TWO_NODES: Final = Kind(store="s3", pool="[4, 4]", second_node=True)
+TWO_NODES: Final = Kind(store="s3", pool="[2, 2]", second_node=True)
 
 SELECTION: Final = (("s3_storm_and_kill", 3), ("overlapping_plans", 1), ("kill_in_publishing", 2))
 """What `make test` does of it, with which seeds: faults that no other test causes in whole runs."""
