@@ -48,7 +48,7 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS", "local")
     if address == "local":
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    with _native_stderr_held(), _disk_errors(), sigterm_kept():
+    with _native_stderr_held(), _start_errors(address), sigterm_kept():
         ray.init(
             address=address,
             num_cpus=num_cpus if address == "local" else None,
@@ -64,11 +64,13 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def _disk_errors() -> Iterator[None]:
-    """Ray writes to its own folder before anything else."""
+def _start_errors(address: str) -> Iterator[None]:
+    """What keeps Ray from starting, or from being joined, as a message."""
     try:
         yield
-    except OSError as error:
+    except ConnectionError as error:
+        raise RunError(f"RAY_ADDRESS: {address}: no cluster of Ray answers there") from error
+    except OSError as error:  # it writes to its own folder before anything else
         folder = os.environ.get("RAY_TMPDIR", "/tmp")  # noqa: S108 - where Ray is without it
         raise storage_error(error, f"Ray's folder in {folder}", RunError) from error
 

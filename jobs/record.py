@@ -14,6 +14,7 @@ from importlib.metadata import version
 from jobs.counts import Counts
 from jobs.live import Pace
 from jobs.plan import RunPlan
+from pipeline.index_files import sink_errors
 from pipeline.store import Store
 
 _PACKAGES = ("noiseloom", "ray", "torch", "diffusers", "albumentations", "numpy", "pillow")
@@ -31,7 +32,8 @@ def record_path(run: str) -> str:
 
 def record_exists(store: Store, run: str) -> bool:
     """Whether this run is finished altogether."""
-    return store.exists(record_path(run))
+    with sink_errors(store):
+        return store.exists(record_path(run))
 
 
 def write_record(planned: RunPlan, counts: Counts, pace: Pace, mlflow_run: str | None) -> None:

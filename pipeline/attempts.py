@@ -96,9 +96,7 @@ def weave_attempt(
     """A chunk, woven; the same copies with the same bytes whether carefully or not."""
     if not attempt.careful:
         return weave_chunk(encoded, recipe, models, context)
-    samples = [
-        replace(item, problem=KILLED) if item.key in attempt.killers else item for item in encoded
-    ]
+    samples = [_left_out(item) if item.key in attempt.killers else item for item in encoded]
     step = 0
     if needs_peers(recipe):  # each looks at all: whose decoding kills must be known before
         for step, item in enumerate(samples, 1):
@@ -159,6 +157,11 @@ def _check_hope(chunk: str, deaths: Sequence[_Death]) -> None:
             "memory is too small for the models or the chunk, or a library crashes. Take a smaller "
             "chunk_size or resources.pool, or more memory, and start the run again"
         )
+
+
+def _left_out(sample: EncodedSample) -> EncodedSample:
+    """A sample that is not decoded any more; one that never was keeps its own reason."""
+    return replace(sample, problem=sample.problem or KILLED)
 
 
 def _among_peers(samples: Sequence[EncodedSample], place: int) -> list[EncodedSample]:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from pipeline.index_files import sink_errors
 from pipeline.store import Store
 from schemas.errors import SinkError
 
@@ -30,21 +31,23 @@ PATIENCE_S: Final = 60.0
 def claimed(store: Store) -> Iterator[None]:
     """The claim is there inside the block; SinkError where another gc is at work."""
     mine = f"{_host()}.{os.getpid()}"
-    store.create(f"{CLAIMS}/{mine}", b"\n")
-    try:
-        _check_free(store, mine)
-        yield
-    finally:
-        store.delete(f"{CLAIMS}/{mine}")
+    with sink_errors(store):
+        store.create(f"{CLAIMS}/{mine}", b"\n")
+        try:
+            _check_free(store, mine)
+            yield
+        finally:
+            store.delete(f"{CLAIMS}/{mine}")
 
 
 def wait_for_gc(store: Store, patience_s: float = PATIENCE_S) -> None:
     """Returns when no gc is at work; SinkError where one goes on and on."""
     mine = f"{_host()}.{os.getpid()}"
     end = time.monotonic() + patience_s
-    while _others(store, mine) and time.monotonic() < end:
-        time.sleep(0.2)
-    _check_free(store, mine)
+    with sink_errors(store):
+        while _others(store, mine) and time.monotonic() < end:
+            time.sleep(0.2)
+        _check_free(store, mine)
 
 
 def alive(pid: int) -> bool:

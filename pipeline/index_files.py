@@ -52,18 +52,22 @@ def pending_path(run: str, chunk_id: str) -> str:
 
 def published_runs(store: Store) -> list[str]:
     """The names of the published runs, sorted."""
-    names = store.entries(INDEX)
+    with sink_errors(store):
+        names = store.entries(INDEX)
     return [name.removesuffix(".parquet") for name in names if name.endswith(".parquet")]
 
 
 def pending_runs(store: Store) -> list[str]:
     """The names of the runs that have committed chunks outside their published index, sorted."""
-    return sorted({path.removeprefix(f"{PENDING}/").split("/")[0] for path in store.list(PENDING)})
+    with sink_errors(store):
+        paths = store.list(PENDING)
+    return sorted({path.removeprefix(f"{PENDING}/").split("/")[0] for path in paths})
 
 
 def pending_chunks(store: Store, run: str) -> list[str]:
     """The chunks that a run has committed and not yet published."""
-    names = store.entries(f"{PENDING}/{run}")
+    with sink_errors(store):
+        names = store.entries(f"{PENDING}/{run}")
     return [name.removesuffix(".parquet") for name in names if name.endswith(".parquet")]
 
 

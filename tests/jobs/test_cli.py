@@ -43,7 +43,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert done.stderr.strip() == "[]"
-    for command in ("run", "preview", "verify", "show", "train"):
+    for command in ("run", "preview", "verify", "show", "gc", "retry", "train"):
         assert command in done.stdout
 
 

@@ -26,6 +26,7 @@ from schemas.index import IndexRow, table_to_rows
 from schemas.recipe import Source
 from schemas.sample import Sample
 from tests.jobs.sinks import finish, in_sink, planned_run, verified, weave, woven_chunks
+from tests.jobs.workplace import Workplace
 
 SICK = ("s02", "s11")
 QUIET = Console(quiet=True)
@@ -167,3 +168,21 @@ def test_a_person_finds_the_source_and_the_reason_in_quarantine(planned: RunPlan
 
 
 SUFFIXES = ("error.json", "json", "png", "seg.png")
+
+
+def test_the_command_retries_and_says_so_where_there_is_nothing_left(
+    planned: RunPlan, tmp_path: Path
+) -> None:
+    """From the shell, with a real Ray; from another folder than the recipe's."""
+    place = Workplace(tmp_path)
+    done = place.command("retry", "out")
+    assert done.returncode == 0, done.stderr
+    assert f"{planned.run}-retry-1" in done.stderr
+    assert "4 of 6 copies" in done.stderr
+    assert "12 made again" in verified(planned.recipe.sink, replay=99)
+    clean = place.command("gc", "out")
+    assert (clean.returncode, "nothing to remove" in clean.stderr) == (0, True)
+    unknown = place.command("retry", "out", "x")
+    assert (unknown.returncode, len(unknown.stderr.splitlines())) == (3, 1)
+    odd = place.command("gc", "ftp://host/out")
+    assert (odd.returncode, "'ftp' is none of" in odd.stderr) == (3, True)

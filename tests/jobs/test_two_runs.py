@@ -21,8 +21,8 @@ from tests.pipeline.steps import Work, at_once
 from tests.pipeline.turns import interleaved
 
 SHARED, TWICE, COLLECTED = (1, 11, 20), (3, 11, 37), (5, 16, 17, 58)
-"""Orders that find a fault where one is put: a slot that is not exclusive, a step that takes for lost
-what another process has moved, a gc that does not ask for runs under way.
+"""Orders that find a fault where one is put: a slot that is not exclusive, a step that takes for
+lost what another process has moved, a gc that does not ask for runs under way.
 """
 
 

@@ -6,11 +6,18 @@ import json
 import pickle
 
 import pytest
-from ray.exceptions import RayTaskError
+from ray.exceptions import (
+    ObjectStoreFullError,
+    OutOfDiskError,
+    OutOfMemoryError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 
 from pipeline.carried import CarriedError
 from pipeline.flow import FlowSpec, _unwrapped, fitting_pool
-from schemas.errors import NoiseloomError, RunError, SampleError, SinkError
+from schemas.errors import FullError, NoiseloomError, RunError, SampleError, SinkError
 from schemas.recipe import PoolSpec
 
 
@@ -18,7 +25,9 @@ def task_error(cause: Exception) -> RayTaskError:
     return RayTaskError("f", "Traceback: ...", cause)
 
 
-@pytest.mark.parametrize("error", [SinkError("the sink is full"), SampleError("slug", "detail")])
+@pytest.mark.parametrize(
+    "error", [SinkError("two\nlines"), FullError("the sink is full"), SampleError("slug", "detail")]
+)
 def test_an_error_with_a_message_arrives_as_it_was_raised(error: NoiseloomError) -> None:
     sent = CarriedError(error)
     sent.args = ("Failed to map after 1/1 attempts; configure ray.data",)  # as Ray does
@@ -33,6 +42,23 @@ def test_an_unforeseen_error_keeps_its_traceback() -> None:
     arrived = _unwrapped(task_error(KeyError("oops")))
     assert isinstance(arrived, RunError)
     assert "Traceback: ..." in str(arrived)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "advice"),
+    [
+        (OutOfDiskError("The object cannot be created"), FullError, "make room"),
+        (ObjectStoreFullError("Failed to put object"), FullError, "make room"),
+        (OutOfMemoryError("Task was killed"), RunError, "take a smaller chunk_size"),
+        (WorkerCrashedError(), RunError, "take a smaller chunk_size"),
+    ],
+)
+def test_what_ray_reports_itself_is_said_with_what_to_do(
+    error: RayError, kind: type[NoiseloomError], advice: str
+) -> None:
+    for arrived in (_unwrapped(error), _unwrapped(task_error(error))):
+        assert type(arrived) is kind
+        assert advice in str(arrived)
 
 
 @pytest.mark.parametrize(

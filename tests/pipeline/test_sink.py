@@ -95,6 +95,38 @@ def test_a_crash_before_the_index_file_leaves_no_committed_chunk(
     assert committed(store, "r") == {"c0"}
 
 
+@pytest.mark.parametrize("folder", ["shards", "quarantine"])
+def test_a_tar_that_goes_before_its_index_file_is_there_is_written_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """Whoever deletes it just then: the writer looks once more."""
+    create = Store.create
+
+    def swept(self: Store, path: str, data: bytes) -> bool:
+        if path.startswith("index"):
+            self.delete_many(self.list(folder))
+        return create(self, path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "create", swept)
+        commit(store)
+    assert len(store.list(folder)) == 1
+    publish(store, "r", ["c0"])
+
+
+def test_a_chunk_whose_tar_was_deleted_is_not_published_but_made_again(store: Store) -> None:
+    commit(store, "c0")
+    commit(store, "c1")
+    (tar,) = (path for path in store.list("shards") if "/c1." in path)
+    store.delete(tar)
+    with pytest.raises(RunError, match="1 of 2 chunks are not committed, c1 is the first"):
+        publish(store, "r", ["c0", "c1"])
+    assert committed(store, "r") == {"c0"}
+    commit(store, "c1")
+    publish(store, "r", ["c0", "c1"])
+    assert len(read_index(store)) == 10
+
+
 def test_a_chunk_that_lost_a_sample_is_not_committed(store: Store) -> None:
     with pytest.raises(RunError, match="1 of 6 samples lost"):
         commit_chunk(store, "r", "c0", woven(), 6)
