@@ -20,6 +20,7 @@ from jobs.record import versions
 from pipeline.codec import decode_image
 from pipeline.models import load_models
 from pipeline.op import Models
+from pipeline.quarantine import path_in_sink
 from pipeline.recipe import FullRecipe, check_models, needs_peers
 from pipeline.shards import Scan, scan_shard
 from pipeline.source import Chunk, EncodedSample, around, read_chunk
@@ -67,7 +68,7 @@ class Replayer:
         if plan is None:
             raise ReplayError(f"runs/{row.run}.plan.json cannot be read")
         models = self._models_of(row, plan)
-        encoded = self._source(row, plan.recipe)
+        encoded = self._source(row, plan)
         context = RunContext(row.run, row.recipe, row.chunk)
         only = [(row.source_key, row.copy)]
         (copy,) = weave_chunk(encoded, plan.recipe, models, context, only)
@@ -84,12 +85,17 @@ class Replayer:
             self._models[row.run] = _loaded(plan.recipe)
         return self._models[row.run]
 
-    def _source(self, row: IndexRow, recipe: FullRecipe) -> list[EncodedSample]:
-        """The sample, and the others of its chunk where an op looks at them."""
+    def _source(self, row: IndexRow, plan: PlanFile) -> list[EncodedSample]:
+        """The sample, and the others of its chunk where an op looks at them. That of a retry is in
+        this very sink, wherever it was when the retry ran.
+        """
+        recipe, url = plan.recipe, row.source_shard
+        if plan.retry is not None:
+            url = self.store.at(path_in_sink(url))
         try:
-            if row.source_shard not in self._shards:
-                self._shards[row.source_shard] = scan_shard(row.source_shard, recipe.source)
-            scan = self._shards[row.source_shard]
+            if url not in self._shards:
+                self._shards[url] = scan_shard(url, recipe.source)
+            scan = self._shards[url]
             near = around(
                 scan.samples, row.source_key, recipe.chunk_size if needs_peers(recipe) else 1
             )
@@ -97,7 +103,7 @@ class Replayer:
         except SourceError as error:
             raise ReplayError(str(error)) from error
         if not any((s.key, s.content) == (row.source_key, row.source_hash) for s in found):
-            raise ReplayError(f"{row.source_shard}: {row.source_key} is gone, or has changed")
+            raise ReplayError(f"{url}: {row.source_key} is gone, or has changed")
         return found
 
     def _stored(self, row: IndexRow, offset: int, size: int) -> bytes:

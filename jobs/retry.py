@@ -27,6 +27,7 @@ from jobs.augment import augment_plan
 from jobs.plan import Retry, RunPlan
 from jobs.record import record_exists
 from pipeline.index_files import open_sink, published_runs, read_index
+from pipeline.quarantine import path_in_sink
 from pipeline.recipe import FullRecipe, check_models
 from pipeline.source import Chunk, scan_shard
 from pipeline.store import Store
@@ -116,15 +117,10 @@ def _failed(store: Store, family: _Family, before: int) -> list[IndexRow]:
     failed: dict[_Copy, IndexRow] = {}
     for run in [family.name, *(family.retries[n] for n in range(1, before))]:
         for row in table_to_rows(read_index(store, [run])):
-            failed.pop((_path_of(row.source_shard), row.source_key, row.copy), None)
+            failed.pop((path_in_sink(row.source_shard), row.source_key, row.copy), None)
             if row.status == "failed" and row.quarantine is not None:
                 failed[row.quarantine, row.source_key, row.copy] = row
     return list(failed.values())
-
-
-def _path_of(url: str) -> str:
-    """Where a quarantine tar is below its sink, which may have been moved."""
-    return "/".join(url.split("/")[-2:])
 
 
 def _chunks(

@@ -40,6 +40,11 @@ def quarantine_path(chunk_id: str, data: bytes) -> str:
     return f"{QUARANTINE}/{chunk_id}.{hashlib.blake2b(data, digest_size=4).hexdigest()}.tar"
 
 
+def path_in_sink(url: str) -> str:
+    """Where the quarantine tar of this URL is below its sink, which may have been moved since."""
+    return "/".join(url.split("/")[-2:])
+
+
 def quarantine_tar(woven: Woven) -> bytes | None:
     """The tar of a chunk's failed source samples; None where none failed."""
     failed: dict[str, list[IndexRow]] = {}
