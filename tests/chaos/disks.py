@@ -8,9 +8,10 @@ import sys
 from random import Random
 from typing import Final
 
-from tests.chaos.arena import Arena, Stage
+from tests.chaos.arena import Arena
 from tests.chaos.laws import Terms
 from tests.chaos.orders import Order, Point
+from tests.chaos.stage import Stage
 from tests.chaos.storage import told
 from tests.jobs.workplace import CHUNKS
 from tests.mounts import read_only

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Final
 
 from tests.chaos import disks, kills, races, sick_models, storage, tracking
-from tests.chaos.arena import Kind
 from tests.chaos.scenario import Scenario
+from tests.chaos.stage import Kind
 
 EMBEDDED: Final = Kind(embedded=True)
 S3: Final = Kind(store="s3")

@@ -9,10 +9,11 @@ from contextlib import suppress
 from dataclasses import replace
 from random import Random
 
-from tests.chaos.arena import Arena, Stage
+from tests.chaos.arena import Arena
 from tests.chaos.cluster import session_of
 from tests.chaos.laws import Terms
 from tests.chaos.orders import Order, Point, When
+from tests.chaos.stage import Stage
 from tests.jobs.workplace import CHUNKS
 
 OVERLAP = ("train-1", "other-0")

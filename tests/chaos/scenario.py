@@ -9,9 +9,10 @@ from typing import Final
 
 from typer.testing import CliRunner
 
-from tests.chaos.arena import Arena, Kind, Stage
+from tests.chaos.arena import Arena
 from tests.chaos.laws import Terms, Verdict, judge, left_over, published
 from tests.chaos.reader import reading
+from tests.chaos.stage import Kind, Stage
 
 TRIES: Final = 4
 """Reruns after the fault. One has to be enough; more are counted, and then it is a failure."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from random import Random
 
-from tests.chaos.arena import Arena, Stage
+from tests.chaos.arena import Arena
 from tests.chaos.laws import Terms
 from tests.chaos.orders import Order
+from tests.chaos.stage import Stage
 
 BLANK = ("blank_output",)
 """The slugs with which pictures without anything in them fail."""

@@ -7,8 +7,9 @@ import signal
 from random import Random
 from typing import Final
 
-from tests.chaos.arena import Arena, Ended, Stage
+from tests.chaos.arena import Arena
 from tests.chaos.laws import Terms
+from tests.chaos.stage import Ended, Stage
 from tests.jobs.workplace import CHUNKS
 from tests.s3.proxy import FOREVER, Fault, Kind, Proxy
 

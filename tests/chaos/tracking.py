@@ -6,8 +6,9 @@ from random import Random
 from typing import Final
 
 from schemas.recipe import Tracking
-from tests.chaos.arena import Arena, Stage
+from tests.chaos.arena import Arena
 from tests.chaos.laws import Terms
+from tests.chaos.stage import Stage
 from tests.jobs.mlflow_look import only_run
 from tests.jobs.workplace import CHUNKS, COPIES, SAMPLES
 
