@@ -161,10 +161,10 @@ def _fate(key: str, seen: Seen, damaged: Damaged, packing: str) -> str:
         return "found" if told else "LOST IN SILENCE"
     if len(mine) > 1:
         return "TWICE"
-    if files_of(mine[0]) == [data for _, data in FILES[key]]:
-        return "identical" if not seen.failed.get((mine[0].shard, key)) else "REFUSED"
     if (mine[0].shard, key) in seen.failed:
-        return "failed"
+        return "failed"  # also one whose bytes are there, and a second time under another's name
+    if files_of(mine[0]) == [data for _, data in FILES[key]]:
+        return "identical"
     lawful = {"tar": _own(key, damaged), "gz": told, "zst": True}[packing]
     return "changed" if lawful else "CHANGED BY OTHERS"
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from tests.bad.building import AFTER, BEFORE, BLOCK, END, Case, Kinds, case, good, header, sample
+from tests.bad.building import AFTER, BEFORE, END, Case, Kinds, case, good, header, sample
 from tests.bad.packed import gzip_bomb
 from tests.bad.pictures import piece, raw_png, zeros
 from tests.pipeline.shards import png
@@ -54,14 +54,6 @@ def many_large(number: int, megabytes: int) -> Case:
     keys = {f"bad{n}": ("unknown_format", "missing_labels") for n in range(number)}
     pieces = (good(*BEFORE), *parts, good(*AFTER), END)
     return Case({"a.tar": pieces}, keys)
-
-
-def many_members(number: int) -> Case:
-    """As many members as fit, all of other samples and all empty."""
-    block = b"".join(header(b"%07d.json" % n) for n in range(number))
-    data = good(*BEFORE, *AFTER) + block + bytes(BLOCK) + END
-    keys = tuple(f"{n:07}" for n in range(number))
-    return Case({"a.tar": data}, findings=("too_many_members", "no_end_mark"), either=keys)
 
 
 def bomb_beyond_all() -> Case:

@@ -16,7 +16,7 @@ from schemas.recipe import Source
 from tests.bad.building import GOOD, Case
 from tests.pipeline.shards import sample_files
 
-SMALL = 2**23
+LITTLE = 2**24
 CONTEXT = RunContext("run", "digest", "chunk")
 FLIP = {"kind": "classic", "transforms": [{"HorizontalFlip": {"p": 1.0}}]}
 
@@ -47,14 +47,16 @@ def read(case: Case, folder: Path) -> Seen:
     source = case.layout(tuple(str(folder / name) for name in case.shards))
     planned = plan(source, 64, "digest")
     samples: list[EncodedSample] = []
-    failed = {}
+    failed, kept = {}, 0
     for one in (one for chunk in planned.chunks for one in read_chunk(chunk, source)):
         try:
             decode(one, source)
         except SampleError as error:
             failed[one.shard, one.key] = error.slug
-        # A run writes each before it reads the next; what is large is not kept here either.
-        samples.append(one if len(one.image) < SMALL else replace(one, image=b""))
+        # A run writes each before it reads the next: no more than a little is kept here either.
+        large = len(one.image) > LITTLE // 100
+        kept += len(one.image)
+        samples.append(replace(one, image=b"") if large and kept > LITTLE else one)
     return Seen(source, tuple(samples), failed, tuple(planned.findings))
 
 
