@@ -9,7 +9,7 @@ from tests.chaos.laws import Terms
 from tests.chaos.orders import Order
 from tests.chaos.stage import Stage
 
-BLANK = ("blank_output",)
+BLANK = ("black_output",)
 """The slugs with which pictures without anything in them fail."""
 
 
