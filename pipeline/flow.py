@@ -97,8 +97,8 @@ def run_flow(
     spec = FlowSpec(run, digest, recipe.model_dump_json(), recipe.sink, session)
     pool = fitting_pool(recipe.resources, ray.cluster_resources())
     _configure(DataContext.get_current())
-    dataset = _graph(chunks, spec, pool)
     try:
+        dataset = _graph(chunks, spec, pool)
         for block in dataset.iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         ):
