@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-import yaml
 from rich.console import Console
 
 from jobs.courier import END_S, STOP_S, Courier
@@ -153,13 +152,6 @@ def look_command(tracking: Tracking) -> str | None:
     if uri is None or uri.startswith(("http://", "https://")):
         return None
     return f"mlflow ui --backend-store-uri {without_secrets(uri)}"
-
-
-def _recipe_text(planned: RunPlan) -> str:
-    """The recipe as it was written; a run that was planned from another's plan has no file."""
-    if planned.file.exists():
-        return planned.file.read_text()
-    return yaml.safe_dump(planned.recipe.model_dump(mode="json", exclude={"tracking"}))
 
 
 def _params(planned: RunPlan, versions: Mapping[str, str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ NOISE = np.random.default_rng(3).integers(0, 256, (101, 117, 3), dtype=np.uint8)
 IMAGE = painted(24, 30, [(3, 4, 12, 15)])
 
 
-def saved(image: Image.Image, format: str, **options: object) -> bytes:
+def saved(image: Image.Image, format: str = "png", **options: object) -> bytes:
     """By Pillow."""
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
@@ -33,4 +33,5 @@ def slug(data: bytes) -> str:
     """Of a file that is refused."""
     with pytest.raises(SampleError) as caught:
         read_picture(data)
+    assert "\n" not in caught.value.detail
     return caught.value.slug

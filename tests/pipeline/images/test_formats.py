@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import subprocess
 import sys
@@ -14,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.images.formats import load, read_picture
+from pipeline.images.formats import load
 from pipeline.images.png import png_header
 from schemas.errors import SampleError
-from schemas.sample import ByteArray, ImageArray
+from schemas.sample import ByteArray
+from tests.pipeline.images.files import pixels, saved, slug
 from tests.pipeline.shards import painted, png
 
 HW = (6, 8)
@@ -28,23 +28,6 @@ SQUARES = np.kron(
     np.ones((16, 16, 1), np.uint8),
 )
 """Four colours in blocks of 16: JPEG and WebP keep them."""
-
-
-def saved(image: Image.Image, format: str = "png", **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-def pixels(data: bytes) -> ImageArray:
-    return read_picture(data).image_hwc
-
-
-def slug(data: bytes) -> str:
-    with pytest.raises(SampleError) as caught:
-        read_picture(data)
-    assert "\n" not in caught.value.detail
-    return caught.value.slug
 
 
 @settings(max_examples=60, deadline=None)
