@@ -18,8 +18,10 @@ from rich.console import Console
 from jobs.rare import share_copies
 from pipeline.claim import wait_for_gc
 from pipeline.index_files import sink_errors
+from pipeline.model import ModelCard
+from pipeline.model_check import check_models, digests
 from pipeline.rarity import Rarity
-from pipeline.recipe import FullRecipe, check_models, load_recipe
+from pipeline.recipe import FullRecipe, load_recipe
 from pipeline.secrets import without_secrets
 from pipeline.slots import read_slots, slot_of
 from pipeline.source import Chunk, Shard, ShardFinding, plan
@@ -44,12 +46,17 @@ class RunPlan:
 
     file: Path
     recipe: FullRecipe
-    models: dict[str, str]
+    cards: dict[str, ModelCard]
     digest: str
     chunks: tuple[Chunk, ...]
     rarity: Rarity | None = None
     findings: tuple[ShardFinding, ...] = ()
     retry: Retry | None = None
+
+    @property
+    def models(self) -> dict[str, str]:
+        """The digest of every model, by its name in the recipe."""
+        return digests(self.cards)
 
     @property
     def run(self) -> str:
@@ -135,10 +142,10 @@ def make_plan(path: str | Path, console: Console | None = None) -> RunPlan:
         Store(recipe.sink)
     except ValueError as error:
         raise RecipeError(f"{path}: sink: {error}") from None
-    models = check_models(recipe)
-    digest = recipe.digest(models)
+    cards = check_models(recipe)
+    digest = recipe.digest(digests(cards))
     source = plan(recipe.source, recipe.chunk_size, digest)
-    planned = RunPlan(Path(path), recipe, models, digest, source.chunks, findings=source.findings)
+    planned = RunPlan(Path(path), recipe, cards, digest, source.chunks, findings=source.findings)
     if recipe.budget.rare is None:
         return planned
     shared, rarity = share_copies(source.chunks, recipe, planned.store, planned.path, console)

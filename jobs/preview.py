@@ -18,9 +18,10 @@ from typing import Final, TypeVar
 from PIL.Image import Image
 from rich.console import Console
 
+from pipeline.model import Models
+from pipeline.model_check import check_models, digests
 from pipeline.models import load_models
-from pipeline.op import Models
-from pipeline.recipe import FullRecipe, check_models, load_recipe, needs_peers
+from pipeline.recipe import FullRecipe, load_recipe, needs_peers
 from pipeline.sheet import Pair, before_after, readable, title
 from pipeline.source import (
     Chunk,
@@ -115,7 +116,7 @@ def _taken(loom: _Loom, seen: Sequence[_Seen]) -> Iterator[Pair]:
 
 
 def _loom(recipe: FullRecipe, console: Console) -> _Loom:
-    digest = recipe.digest(check_models(recipe))
+    digest = recipe.digest(digests(check_models(recipe)))
     with console.status("loading the models"):
         device = "cuda" if recipe.resources.gpus > 0 else "cpu"
         models = load_models(recipe.models, device) if recipe.models else {}

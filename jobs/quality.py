@@ -29,17 +29,19 @@ from rich.progress import track as rich_track
 
 from jobs.quality_report import print_table, save_pictures, write_into_card, write_page
 from pipeline.config import load_config
-from pipeline.models import ModelCard, describe, load_models
+from pipeline.model import ModelCard
+from pipeline.models import describe, load_models
 from pipeline.quality.table import Result, Table
 from pipeline.samples import evenly, load_samples
 from pipeline.training.config import CONFIGS
 from schemas.errors import ModelError, RecipeError, SourceError
-from schemas.recipe import NativeModel, Source, digest_of
+from schemas.models import NativeModel
+from schemas.recipe import Source, digest_of
 from schemas.sample import Sample
 
 if TYPE_CHECKING:
     from pipeline.detection.detector import Detector
-    from pipeline.op import Model
+    from pipeline.model import Model
 
 T = TypeVar("T")
 

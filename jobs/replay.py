@@ -18,10 +18,11 @@ import numpy as np
 from jobs.audit import Finding, PlanFile, Run
 from jobs.record import versions
 from pipeline.codec import decode_image
+from pipeline.model import Models
+from pipeline.model_check import check_models, digests
 from pipeline.models import load_models
-from pipeline.op import Models
 from pipeline.quarantine import path_in_sink
-from pipeline.recipe import FullRecipe, check_models, needs_peers
+from pipeline.recipe import FullRecipe, needs_peers
 from pipeline.shards import Scan, scan_shard
 from pipeline.source import Chunk, EncodedSample, around, read_chunk
 from pipeline.store import Store
@@ -77,10 +78,10 @@ class Replayer:
     def _models_of(self, row: IndexRow, plan: PlanFile) -> Models:
         if row.run not in self._models:
             try:
-                digests = check_models(plan.recipe)
+                models = digests(check_models(plan.recipe))
             except (RecipeError, ModelError) as error:
                 raise ReplayError(str(error)) from error
-            if digests != plan.models or plan.recipe.digest(digests) != row.recipe:
+            if models != plan.models or plan.recipe.digest(models) != row.recipe:
                 raise ReplayError("the models are not those that the run was made with")
             self._models[row.run] = _loaded(plan.recipe)
         return self._models[row.run]

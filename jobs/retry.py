@@ -27,8 +27,10 @@ from jobs.augment import augment_plan
 from jobs.plan import Retry, RunPlan
 from jobs.record import record_exists
 from pipeline.index_files import open_sink, published_runs, read_index
+from pipeline.model import ModelCard
+from pipeline.model_check import check_models, digests
 from pipeline.quarantine import path_in_sink
-from pipeline.recipe import FullRecipe, check_models
+from pipeline.recipe import FullRecipe
 from pipeline.source import Chunk, scan_shard
 from pipeline.store import Store
 from schemas.errors import ModelError, SinkError
@@ -94,7 +96,7 @@ def _plan_retry(store: Store, family: _Family, console: Console) -> RunPlan | No
     failed = _failed(store, family, before=number)
     if not failed:
         return None
-    recipe, models = _recipe_again(store, family), family.plan.models
+    recipe, cards = _recipe_again(store, family)
     coming = Retry(family.name, number)
     chunks, lost = _chunks(store, failed, recipe, coming, family.plan.digest)
     if lost:
@@ -105,7 +107,7 @@ def _plan_retry(store: Store, family: _Family, console: Console) -> RunPlan | No
     source = recipe.source.model_copy(update={"shards": tuple(c.shard.url for c in chunks)})
     recipe = recipe.model_copy(update={"source": source})
     file = Path(f"{family.name}.plan.json")
-    return RunPlan(file, recipe, models, family.plan.digest, tuple(chunks), retry=coming)
+    return RunPlan(file, recipe, cards, family.plan.digest, tuple(chunks), retry=coming)
 
 
 def _finished(store: Store, run: str | None) -> bool:
@@ -153,14 +155,15 @@ def _chunks(
     return chunks, lost
 
 
-def _recipe_again(store: Store, family: _Family) -> FullRecipe:
-    """The run's recipe, for this sink; ModelError where its models are not the same any more."""
+def _recipe_again(store: Store, family: _Family) -> tuple[FullRecipe, dict[str, ModelCard]]:
+    """The run's recipe, for this sink, and its models; ModelError where they have changed."""
     plan = family.plan
-    digests = check_models(plan.recipe)
-    if digests != plan.models or plan.recipe.digest(digests) != plan.digest:
+    cards = check_models(plan.recipe)
+    models = digests(cards)
+    if models != plan.models or plan.recipe.digest(models) != plan.digest:
         raise ModelError(
             f"{family.name}: the models, or the version of noiseloom, are not those that the run "
             "was made with: its copies would not be the same. Put them back, or start a new run"
         )
     changes = {"sink": store.url, "tracking": plan.tracking, "budget": NO_BUDGET}
-    return plan.recipe.model_copy(update=changes)
+    return plan.recipe.model_copy(update=changes), cards

@@ -40,8 +40,8 @@ def print_plan(planned: RunPlan, done: AbstractSet[str], console: Console) -> No
         table.add_row("source", f"{shard.url}: {samples} samples, {len(chunks)} chunks")
     for line in finding_lines(planned.findings, SHOWN_BEFORE):
         table.add_row("[yellow]finding[/yellow]", escape(line))
-    for name, digest in planned.models.items():
-        table.add_row("model", f"{name}: {recipe.models[name].native} ({digest})")
+    for name, card in planned.cards.items():
+        table.add_row("model", escape(f"{name}: {card.about} ({card.digest})"))
     for i, op in enumerate(recipe.ops):
         table.add_row(
             "op", f"{op.kind}#{i}, p={op.p:g}" + (f", {op.model_name}" if op.model_name else "")

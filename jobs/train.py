@@ -31,7 +31,8 @@ from pipeline.source import expand_shards
 from pipeline.store import Store, split_url
 from pipeline.training.config import CONFIGS, DenoiserTraining, Kind, LatentSpec, TrainConfig
 from schemas.errors import NoiseloomError, RecipeError, RunError, SourceError
-from schemas.recipe import NativeModel, Source
+from schemas.models import NativeModel
+from schemas.recipe import Source
 
 if TYPE_CHECKING:
     from ray.train.torch import TorchTrainer

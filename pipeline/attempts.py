@@ -28,7 +28,7 @@ from typing import Final
 
 from pipeline.codec import decode
 from pipeline.index_files import sink_errors
-from pipeline.op import Models
+from pipeline.model import Models
 from pipeline.publication import ATTEMPTS
 from pipeline.recipe import FullRecipe, needs_peers
 from pipeline.source import EncodedSample

@@ -7,6 +7,7 @@ is legal there, and the nearest match.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from pipeline.problems import MAX_PROBLEMS, Place, Problem, problems_of
 from schemas.errors import RecipeError
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+_COUNT: Final = re.compile(r"0|[1-9][0-9]{0,8}")
 
 MAX_BYTES: Final = 256 * 1024
 MAX_VALUES: Final = 10_000
@@ -79,12 +82,13 @@ def read_document(path: str | Path) -> Document:
     name = str(path)
     text = _read_text(Path(path), name)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
         if node is None:
             raise RecipeError(f"{name}: the file is empty")
         lines: dict[Place, int] = {}
         _check(node, (), lines, set(), name)
-        return Document(name, yaml.safe_load(text), lines)
+        return Document(name, loader.construct_document(node), lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -151,6 +155,8 @@ def _check_number(node: yaml.ScalarNode, line: int, name: str) -> None:
 
 def _check_key(key: yaml.Node, place: Place, lines: dict[Place, int], name: str) -> None:
     line = key.start_mark.line + 1
+    if isinstance(key, yaml.ScalarNode) and _COUNT.fullmatch(key.value):
+        key.tag = "tag:yaml.org,2002:str"  # the number of a class, as text like every other key
     if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
         raise RecipeError(f"{name}: line {line}: keys are plain text; quote it")
     if (*place, key.value) in lines:

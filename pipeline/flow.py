@@ -38,8 +38,8 @@ from ray.util.annotations import RayDeprecationWarning
 from pipeline.attempts import begin, weave_attempt
 from pipeline.blocks import encoded_block, encoded_samples, woven_block, woven_copies
 from pipeline.carried import CarriedError, carried
+from pipeline.model import Models
 from pipeline.models import load_models
-from pipeline.op import Models
 from pipeline.reach import check_reach, local_places
 from pipeline.recipe import FullRecipe
 from pipeline.sink import Receipt, commit_chunk

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pipeline.op import Models
-from schemas.recipe import Spec
+from pipeline.model import Job, Models
 from schemas.sample import Sample
+from schemas.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ class Gate(Spec):
     compares_pictures: ClassVar[bool] = False
     """Whether it holds a sample's pixels against its source's: it is not asked where an op made
     another picture (`Op.new_picture`), and such a sample is kept, without a score."""
+
+    jobs: ClassVar[tuple[Job, ...]] = ()
+    """What its model must be able to do; one of them is enough."""
 
     @property
     def model_name(self) -> str | None:

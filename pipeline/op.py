@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 from numpy.random import Generator
 from pydantic import Field
 
+from pipeline.model import Job, Models
 from schemas.errors import SampleError
-from schemas.recipe import Spec
 from schemas.sample import Sample
+from schemas.spec import Spec
 
 Draw = dict[str, Any]
 """Every random choice of one op on one sample, as plain JSON; `strength` and `noise` mean the same
@@ -27,21 +28,6 @@ LabelContract = Literal["kept", "moved", "edited"]
 """kept: geometry does not move. moved: one map moves all labels. edited: instances come or go."""
 
 Outcome = Sample | SampleError
-
-
-class Model(Protocol):
-    """What an op or a gate loads once per actor."""
-
-    @property
-    def digest(self) -> str:
-        """Of its content; part of every row that it made."""
-
-    @property
-    def does(self) -> frozenset[str]:
-        """The jobs that it can do: "denoise", "upscale"."""
-
-
-Models = Mapping[str, Model]
 
 Peers = Mapping[str, Sample]
 """The source samples of the chunk by key, in their order, decoded and untouched; the sample itself
@@ -54,7 +40,7 @@ class Op(Spec):
     kind: str
     p: float = Field(1.0, ge=0, le=1, description="share of the copies that it is applied to")
 
-    needs: ClassVar[str | None] = None
+    needs: ClassVar[Job | None] = None
     """The job that its `model` must be able to do, or None for an op without a model."""
 
     deep: ClassVar[bool] = False
@@ -77,6 +63,11 @@ class Op(Spec):
     def keeps_pixels(self) -> bool:
         """Whether it promises that some pixels come out bit-identical: a lossy output breaks it."""
         return getattr(self, "protect", "none") != "none" or bool(getattr(self, "classes", None))
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """What its model must be able to do; one of them is enough."""
+        return () if self.needs is None else (self.needs,)
 
     @property
     def model_name(self) -> str | None:

@@ -16,6 +16,8 @@ from typing import Any, Final, cast
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from schemas.models import MODEL_KINDS, TAG
+
 MAX_PROBLEMS: Final = 200
 """Problems that are put into words: a screen shows a dozen, and a file may have thousands."""
 
@@ -104,6 +106,8 @@ def _broken_rule(place: Place, reason: str, value: object, schema: Schema) -> Pr
 
 
 def _wrong_kind(place: Place, detail: ErrorDetails, schema: Schema) -> Problem:
+    if "discriminator" not in schema:
+        return _wrong_model(place, detail["input"])
     kinds = list(schema.get("discriminator", {}).get("mapping", {}))
     value = detail["input"]
     kind = value.get("kind") if isinstance(value, dict) else None
@@ -111,6 +115,17 @@ def _wrong_kind(place: Place, detail: ErrorDetails, schema: Schema) -> Problem:
         return Problem((*place, "kind"), "is missing", (f"legal kinds: {listed(kinds)}",))
     hints = (*nearest(str(kind), kinds), f"legal kinds: {listed(kinds)}")
     return Problem((*place, "kind"), f"there is no kind {shown(kind)}", hints)
+
+
+def _wrong_model(place: Place, value: object) -> Problem:
+    """A model is a mapping, and one of its keys says of what kind it is."""
+    legal = f"a model is a mapping with one of the keys {listed(MODEL_KINDS)}"
+    if not isinstance(value, dict):
+        return Problem(place, f"is {shown(value)}; {legal}")
+    for key in value:
+        if hints := nearest(str(key), MODEL_KINDS):
+            return Problem((*place, str(key)), "there is no such key", (*hints, legal))
+    return Problem(place, "does not say of what kind it is", (legal,))
 
 
 def _is_consequence(problem: Problem, others: Sequence[Problem]) -> bool:
@@ -128,14 +143,18 @@ def _locate(loc: Sequence[str | int], data: object, root: Schema) -> tuple[Place
     """The place without pydantic's union tags, and the schema there (empty where it is lost)."""
     place: Place = ()
     value, schema = data, _resolve(root, root, data)
-    for i, step in enumerate(loc):
-        last = i == len(loc) - 1
+    steps = [step for step in loc if not str(step).startswith(TAG)]
+    for i, step in enumerate(steps):
+        last = i == len(steps) - 1
         if isinstance(value, dict) and isinstance(step, str) and (step in value or last):
             if step == value.get("kind") and step not in schema.get("properties", {}):
                 continue
             value = value.get(step)
             properties = schema.get("properties", {})
             schema = properties.get(step) or schema.get("additionalProperties") or {}
+        elif isinstance(step, int) and isinstance(value, dict) and "items" in schema:
+            schema = _resolve(schema["items"], root, value)  # one alone, written without a list
+            continue
         elif isinstance(step, int):
             value = value[step] if isinstance(value, list) and step < len(value) else None
             prefix = schema.get("prefixItems", [])
@@ -155,6 +174,12 @@ def _resolve(schema: Schema, root: Schema, value: object) -> Schema:
     if "discriminator" in schema and isinstance(value, dict):
         target = schema["discriminator"]["mapping"].get(value.get("kind"))
         return schema if target is None else _resolve({"$ref": target}, root, value)
+    for branch in schema.get("oneOf", []):
+        target = _resolve(branch, root, value)
+        if isinstance(value, dict) and any(
+            kind in value and kind in target.get("properties", {}) for kind in MODEL_KINDS
+        ):
+            return target
     wanted = "array" if isinstance(value, list) else "object" if isinstance(value, dict) else None
     branches = [_resolve(branch, root, value) for branch in schema.get("anyOf", [])]
     fitting = [branch for branch in branches if wanted and branch.get("type") == wanted]

@@ -1,8 +1,8 @@
 """Recipe files: the contract of `schemas.recipe` put together with the ops and gates there are.
 
-`load_recipe` checks everything that the file alone can tell; `check_models` what the model folders
-tell. Both collect every mistake and say them on one screen, before anything starts. Neither imports
-torch or ray.
+`load_recipe` checks everything that the file alone can tell, and says every mistake on one screen,
+before anything starts; what the models tell is checked in `pipeline/model_check.py`. No torch, no
+ray.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from typing import Final
 
 from pipeline.config import read_document, report, validate
 from pipeline.gates import AnyGate
-from pipeline.models import describe
 from pipeline.ops import AnyOp
 from pipeline.problems import Place, Problem, listed, nearest, shown
-from schemas.errors import ModelError, RecipeError
+from schemas.errors import RecipeError
 from schemas.recipe import Recipe
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
@@ -44,36 +43,12 @@ def load_recipe(path: str | Path) -> FullRecipe:
     return recipe
 
 
-def check_models(recipe: FullRecipe) -> dict[str, str]:
-    """Name -> digest of every model; RecipeError where one is missing or cannot do its job."""
-    problems: list[Problem] = []
-    digests: dict[str, str] = {}
-    does: dict[str, frozenset[str]] = {}
-    for key, spec in recipe.models.items():
-        try:
-            card = describe(spec)
-        except ModelError as error:
-            problems.append(Problem(("models", key), str(error)))
-        else:
-            digests[key], does[key] = card.digest, card.does
-    for place, name, needs in _uses(recipe):
-        if name is not None and name in does and needs is not None and needs not in does[name]:
-            able = tuple(other for other in does if needs in does[other])
-            says = f"the model {shown(name)} cannot {needs}; it can {listed(does[name])}"
-            problems.append(Problem(place, says, (f"models here that can: {listed(able)}",)))
-    if problems:
-        raise RecipeError(report("models", problems))
-    return digests
-
-
-def _uses(recipe: FullRecipe) -> Iterator[tuple[Place, str | None, str | None]]:
-    """Every place that may name a model: the place, the name, and the job that it must do."""
-    for i, op in enumerate(recipe.ops):
-        optional = (field := type(op).model_fields.get("model")) and not field.is_required()
-        needs = None if op.model_name is None and optional else op.needs
-        yield ("ops", i, "model"), op.model_name, needs
-    for i, gate in enumerate(recipe.gates):
-        yield ("gates", i, "model"), gate.model_name, None
+def _uses(recipe: FullRecipe) -> Iterator[tuple[Place, str]]:
+    """Every place that names a model, and the name."""
+    for kind, steps in (("ops", recipe.ops), ("gates", recipe.gates)):
+        for i, step in enumerate(steps):
+            if step.model_name is not None:
+                yield (kind, i, "model"), step.model_name
 
 
 def _secrets(recipe: FullRecipe) -> Iterator[Problem]:
@@ -121,10 +96,8 @@ def _odd_names(recipe: FullRecipe) -> Iterator[Problem]:
 
 def _unknown_models(recipe: FullRecipe) -> Iterator[Problem]:
     names = list(recipe.models)
-    for place, name, needs in _uses(recipe):
-        if name is None and needs is not None:
-            yield Problem(place, f"is missing; it names a model that can {needs}")
-        elif name is not None and name not in recipe.models:
+    for place, name in _uses(recipe):
+        if name not in recipe.models:
             hints = (*nearest(name, names), f"names under models: {listed(names)}")
             yield Problem(place, f"there is no model {shown(name)}", hints)
 

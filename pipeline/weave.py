@@ -19,7 +19,8 @@ from typing import Final
 
 from pipeline.codec import decode
 from pipeline.gate import Verdict
-from pipeline.op import Draw, Models, Op, Outcome, Peers
+from pipeline.model import Models
+from pipeline.op import Draw, Op, Outcome, Peers
 from pipeline.recipe import FullRecipe
 from pipeline.seeds import rng_for
 from pipeline.source import EncodedSample

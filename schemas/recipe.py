@@ -10,10 +10,12 @@ import hashlib
 import json
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from schemas.index import SCHEMA_VERSION
 from schemas.members import IMAGE_SUFFIXES
+from schemas.models import AnyModel
+from schemas.spec import Spec
 
 OpT = TypeVar("OpT", bound=BaseModel)
 GateT = TypeVar("GateT", bound=BaseModel)
@@ -25,12 +27,6 @@ def _one_or_many(value: object) -> object:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
 """A list of names; a single one may be written without brackets."""
-
-
-class Spec(BaseModel):
-    """Base of everything in a recipe: frozen, and unknown keys are an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 DropBox = Literal["drop_box", "quarantine"]
@@ -129,12 +125,6 @@ class Output(Spec):
 _SETTINGS = {"png": (), "jpeg": ("quality", "subsampling"), "webp": ("quality", "lossless")}
 
 
-class NativeModel(Spec):
-    """One of our own networks: a folder with `config.json` and `model.safetensors`."""
-
-    native: str
-
-
 class PoolSpec(Spec):
     """What the actors that run the ops ask for: GPUs and CPUs each, and how many of them, `[min,
     max]`.
@@ -178,7 +168,7 @@ class Recipe(Spec, Generic[OpT, GateT]):
     chunk_size: int = Field(64, ge=1, le=4096)
     ops: tuple[OpT, ...] = Field(min_length=1)
     gates: tuple[GateT, ...] = ()
-    models: dict[str, NativeModel] = Field(default_factory=dict)
+    models: dict[str, AnyModel] = Field(default_factory=dict)
     output: Output = Field(default_factory=Output)
     resources: PoolSpec = Field(default_factory=PoolSpec)
     tracking: Tracking = Field(default_factory=Tracking)

@@ -18,7 +18,7 @@ from pipeline.diffusion.native import (
 from pipeline.diffusion.network import NetConfig
 from pipeline.diffusion.upscaler import UpscalerNet, UpscalerNetConfig
 from pipeline.models import describe
-from schemas.recipe import NativeModel
+from schemas.models import NativeModel
 
 TINY_NET = NetConfig(patch=2, widths=(16, 32), blocks=1)
 

@@ -11,8 +11,9 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.detection.detector import Detections, Detector
+from pipeline.detection.detector import Detector
 from pipeline.geometry import iou
+from pipeline.model import Detections
 from schemas.sample import BoolArray, FloatArray, Instances, Sample
 
 MIN_IOU: Final = 0.5

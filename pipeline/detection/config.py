@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from pipeline.diffusion.tone import Curve
-from schemas.recipe import Source, Spec
+from schemas.recipe import Source
+from schemas.spec import Spec
 
 
 class Schooling(Spec):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,15 +16,15 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from pipeline.adapters.files import digest_of_files
 from pipeline.detection.crops import resized
 from pipeline.detection.network import DetectorConfig, build
 from pipeline.diffusion.native import CONFIG_FILE, WEIGHTS_FILE
 from pipeline.diffusion.tone import Tone
 from pipeline.geometry import clip
-from pipeline.models import describe
+from pipeline.model import Detections
 from schemas.errors import ModelError
-from schemas.recipe import NativeModel
-from schemas.sample import ByteArray, FloatArray
+from schemas.sample import ByteArray
 
 if TYPE_CHECKING:
     from torchvision.models.detection import FCOS
@@ -34,29 +33,11 @@ MIN_SCORE: Final = 0.05
 """Below this nothing is reported: it moves no average precision by a thousandth."""
 
 
-@dataclass(frozen=True, eq=False)
-class Detections:
-    """What was found in one image, best first. Boxes xyxy, pixels of that image, half-open."""
-
-    boxes_n4: FloatArray
-    scores_n: FloatArray
-    labels: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, keep: Sequence[int]) -> Detections:
-        """Those at these positions, in this order."""
-        at = np.array(keep, np.intp)
-        return Detections(self.boxes_n4[at], self.scores_n[at], tuple(self.labels[i] for i in keep))
-
-
 class Detector:
     """A loaded or freshly trained detector. `digest` is that of its files."""
 
     def __init__(self, config: DetectorConfig, net: FCOS, digest: str, device: str = "cpu") -> None:
         self.config, self.digest = config, digest
-        self.does: frozenset[str] = frozenset({config.does})
         self.device = torch.device(device)
         self._net = net.to(self.device).eval().requires_grad_(False)
 
@@ -114,7 +95,7 @@ class Detector:
 
 def load_detector(folder: Path, device: str = "cpu") -> Detector:
     """Loads a detector's folder. Raises ModelError where it is not one."""
-    digest = describe(NativeModel(native=str(folder))).digest
+    digest = digest_of_files([folder / CONFIG_FILE, folder / WEIGHTS_FILE])
     path = folder / CONFIG_FILE
     try:
         config = DetectorConfig.model_validate(json.loads(path.read_bytes()))

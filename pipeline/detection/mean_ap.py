@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.detection.detector import Detections
 from pipeline.detection.network import MOST
+from pipeline.model import Detections
 from schemas.sample import FloatArray, Sample
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.diffusion.tone import Curve
-from schemas.recipe import Spec
+from schemas.spec import Spec
 
 if TYPE_CHECKING:
     from torchvision.models.detection import FCOS

@@ -21,12 +21,13 @@ from pipeline.diffusion.buckets import Shape, pad
 from pipeline.diffusion.grain import grained
 from pipeline.diffusion.label_map import LabelMap
 from pipeline.diffusion.latent import unit_tone
-from pipeline.diffusion.memory import Made, made_in_batches
+from pipeline.diffusion.memory import made_in_batches
 from pipeline.diffusion.native import DenoiserConfig, NativeNet
 from pipeline.diffusion.sampler import denoise, noised
 from pipeline.diffusion.seam import joined
 from pipeline.diffusion.tiling import tiled
 from pipeline.diffusion.tone import FloatImage, Tone
+from pipeline.model import Made
 from pipeline.seeds import gaussian
 from schemas.errors import SampleError
 from schemas.sample import BoolArray, ImageArray

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from pipeline.diffusion.buckets import Shape, pad
-from pipeline.diffusion.memory import Made, made_in_batches
+from pipeline.diffusion.memory import made_in_batches
 from pipeline.diffusion.native import NativeUpscaler
 from pipeline.diffusion.resample import resized_values
 from pipeline.diffusion.tone import FloatImage, Tone
+from pipeline.model import Made
 from schemas.errors import SampleError
 from schemas.sample import ImageArray
 

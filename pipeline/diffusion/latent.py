@@ -27,11 +27,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from pipeline.adapters.native import VAE_WEIGHTS
 from pipeline.diffusion.tone import Tone
-from pipeline.models import VAE_WEIGHTS
 from schemas.errors import ModelError
-from schemas.recipe import Spec
 from schemas.sample import ImageArray
+from schemas.spec import Spec
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL

@@ -14,10 +14,8 @@ from weakref import WeakKeyDictionary
 import torch
 
 from pipeline.diffusion.buckets import Shape, batches
+from pipeline.model import Made
 from schemas.errors import SampleError
-from schemas.sample import ImageArray
-
-Made = ImageArray | SampleError
 
 Make = Callable[[Shape, Sequence[int]], Sequence[Made]]
 """(bucket, positions) -> one image or one SampleError per position."""

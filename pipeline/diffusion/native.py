@@ -8,6 +8,7 @@ between a small image's bicubic enlargement and the image, in one step.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,8 +23,10 @@ from pipeline.diffusion.latent import VAE_FOLDER, Latents, LatentSpace, load_lat
 from pipeline.diffusion.network import NetConfig, PatchUNet
 from pipeline.diffusion.tone import Curve
 from pipeline.diffusion.upscaler import UpscalerNet, UpscalerNetConfig, tiled_residual
+from pipeline.model import EnlargeJob, Made, PaintJob
 from schemas.errors import ModelError
-from schemas.recipe import NativeModel, Spec
+from schemas.models import NativeModel
+from schemas.spec import Spec
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -117,7 +120,6 @@ class NativeNet:
         self.config = config
         self.digest = digest
         self.latents = latents
-        self.does: frozenset[str] = frozenset({config.does})
         self.device = torch.device(device)
         self._net = (
             net.to(self.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
@@ -130,6 +132,27 @@ class NativeNet:
             v: Tensor = self._net(x_bchw, t_b, condition_bchw)
             return v.float()
 
+    @property
+    def usual_steps(self) -> int | None:
+        """Each op knows how many it needs with a native model."""
+        return None
+
+    @property
+    def usual_guidance(self) -> float | None:
+        """Each op knows it for a native model."""
+        return None
+
+    @property
+    def curve(self) -> Curve:
+        """How brightness goes into it."""
+        return self.config.curve
+
+    def repaint(self, jobs: Sequence[PaintJob], steps: int, guidance: float) -> list[Made]:
+        """Every job carried out, conditioned on its labels; prompts say nothing to it."""
+        from pipeline.diffusion.repaint import repaint_samples  # its engine imports this module
+
+        return repaint_samples(self, jobs, steps, guidance)
+
 
 class NativeUpscaler:
     """A loaded upscaler. `digest` is that of its files."""
@@ -137,7 +160,6 @@ class NativeUpscaler:
     def __init__(self, config: UpscalerConfig, net: UpscalerNet, digest: str, device: str) -> None:
         self.config = config
         self.digest = digest
-        self.does: frozenset[str] = frozenset({config.does})
         self.device = torch.device(device)
         self._net = (
             net.to(self.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
@@ -148,6 +170,18 @@ class NativeUpscaler:
         """What bicubic misses, float32 on the CPU, (b, 3, factor h, factor w)."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             return tiled_residual(self._net, small_bchw.to(self.device), factor).float().cpu()
+
+    def upscale(
+        self,
+        jobs: Sequence[EnlargeJob],
+        factor: int,
+        steps: int | None = None,
+        guidance: float | None = None,
+    ) -> list[Made]:
+        """Every image enlarged, in one step."""
+        from pipeline.diffusion.enlarge import upscale  # it imports this module
+
+        return upscale(self, [job.image_hwc for job in jobs], factor)
 
 
 def load_native(spec: NativeModel, digest: str, device: str) -> NativeNet | NativeUpscaler:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from pipeline.diffusion.schedule import alpha_sigma
-from schemas.recipe import Spec
+from schemas.spec import Spec
 
 MIN_SIGMA = 0.2
 """Below this noise level v is not sharpened further, or the lowest levels would rule the loss."""

@@ -5,38 +5,22 @@ alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipeline.diffusion.engine import Repaint, repaint
 from pipeline.diffusion.label_map import label_map
-from pipeline.diffusion.native import DenoiserConfig, NativeNet
+from pipeline.model import Made, PaintJob
 from schemas.errors import SampleError
-from schemas.sample import BoolArray, ImageArray, Sample
 
-
-@dataclass(frozen=True, eq=False)
-class PaintJob:
-    """Repaint `sample` where `free_hw` is True, from the image and to the labels of `wanted`.
-
-    `hole`: nothing of what the sample shows there may come out. `grain_hwc`: an image whose grain
-    is wanted, if it is another one.
-    """
-
-    sample: Sample
-    wanted: Sample
-    free_hw: BoolArray
-    strength: float
-    noise: int
-    hole: bool = False
-    grain_hwc: ImageArray | None = None
+if TYPE_CHECKING:
+    from pipeline.diffusion.native import NativeNet
 
 
 def repaint_samples(
     model: NativeNet, jobs: Sequence[PaintJob], steps: int, guidance: float
-) -> list[ImageArray | SampleError]:
+) -> list[Made]:
     """One image or one SampleError per job, in order."""
-    assert isinstance(model.config, DenoiserConfig)
-    results: dict[int, ImageArray | SampleError] = {}
+    results: dict[int, Made] = {}
     tasks: dict[int, Repaint] = {}
     for i, job in enumerate(jobs):
         if job.strength == 0 or not job.free_hw.any():

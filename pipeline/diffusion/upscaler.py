@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, silu
 
 from pipeline.diffusion.resample import FACTORS
-from schemas.recipe import Spec
+from schemas.spec import Spec
 
 TILE = 512
 """Side of a tile of the small image: memory stays below 1 GB, whatever the image's size."""

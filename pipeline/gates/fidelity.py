@@ -14,7 +14,7 @@ from pydantic import AfterValidator, model_validator
 
 from pipeline import metrics
 from pipeline.gate import Gate, Verdict
-from pipeline.op import Models
+from pipeline.model import Models
 from schemas.sample import Sample
 
 

@@ -36,7 +36,8 @@ from numpy.random import Generator
 from pydantic import AfterValidator, Field, field_validator
 
 from pipeline.geometry import areas, boxes_from_masks, clip, painted
-from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
+from pipeline.model import Models
+from pipeline.op import Draw, LabelContract, Op, Outcome, Peers
 from pipeline.seeds import noise_seed
 from pipeline.transforms import Built, Named, build, check, refusals
 from schemas.errors import SampleError

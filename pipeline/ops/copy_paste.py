@@ -18,14 +18,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, cast
+from typing import Annotated, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.random import Generator
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
-from pipeline.ops.fields import Classes, Guidance, Steps, Unit
+from pipeline.model import Job, Models, PaintJob
+from pipeline.op import Draw, LabelContract, Outcome, Peers
+from pipeline.ops.fields import Classes, Unit
+from pipeline.ops.sampled import PaintOp
 from pipeline.scene.cutout import cutout
 from pipeline.scene.layout import Kin, Limits, Placed, place, scale_for, scene, turned_box
 from pipeline.scene.light import alike, busy
@@ -34,9 +36,6 @@ from pipeline.scene.recombine import LEAST_SEEN, is_shaped
 from pipeline.scene.shape import Shape
 from pipeline.seeds import noise_seed
 from schemas.sample import Sample
-
-if TYPE_CHECKING:
-    from pipeline.diffusion.native import NativeNet
 
 MOST_HIDDEN: Final = 0.6
 """Share of an object that pasted ones may hide; of more, nobody could tell what it is."""
@@ -60,7 +59,7 @@ _Number = Annotated[int, Field(ge=1, le=64)]
 Count = Annotated[tuple[_Number, _Number], BeforeValidator(_range), AfterValidator(_ordered)]
 
 
-class CopyPaste(Op):
+class CopyPaste(PaintOp):
     """Instances of other samples, pasted in; what they hide is labelled as far as it is seen."""
 
     kind: Literal["copy_paste"] = "copy_paste"
@@ -68,10 +67,10 @@ class CopyPaste(Op):
     count: Count = Field((1, 4), description="objects to paste, if there is room")
     classes: Classes = Field(None, description="which classes may be pasted; null: all")
     harmonise: Unit = Field(0.35, description="strength along the borders; 0: off")
-    steps: Steps = 12
-    guidance: Guidance = 1.0
 
-    needs: ClassVar[str | None] = "denoise"
+    needs: ClassVar[Job | None] = "denoise"
+    native_steps: ClassVar[int] = 12
+    native_guidance: ClassVar[float] = 1.0
     needs_peers: ClassVar[bool] = True
 
     @model_validator(mode="after")
@@ -105,7 +104,9 @@ class CopyPaste(Op):
         if not scene_of.placed:
             return None
         draw: Draw = {"objects": [list(placed) for placed in scene_of.placed]}
-        return draw | ({"strength": self.harmonise, "noise": noise} if self.harmonise else {})
+        if not self.harmonise:
+            return draw
+        return draw | {"strength": self.harmonise, "noise": noise} | self.said(sample, rng)
 
     def _may(self, label: str) -> bool:
         return self.classes is None or label in self.classes
@@ -125,15 +126,11 @@ class CopyPaste(Op):
     def _harmonised(
         self, made: Sequence[Pasted], draws: Sequence[Draw], models: Models
     ) -> list[Outcome]:
-        from pipeline.diffusion.repaint import PaintJob, repaint_samples
-
-        assert self.model is not None
         jobs = [
             PaintJob(one.sample, one.sample, one.rim_hw, draw["strength"], draw["noise"])
             for one, draw in zip(made, draws, strict=True)
         ]
-        model = cast("NativeNet", models[self.model])
-        images = repaint_samples(model, jobs, self.steps, self.guidance)
+        images = self.painted(models, jobs, draws)
         return [
             image if not isinstance(image, np.ndarray) else replace(one.sample, image_hwc=image)
             for one, image in zip(made, images, strict=True)

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 from pydantic import Field, ValidationInfo, field_validator
 
-from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
-from pipeline.ops.fields import Classes, Guidance, Range, Steps, free_classes, uniform
+from pipeline.model import Job, Models, PaintJob
+from pipeline.op import Draw, LabelContract, Outcome, Peers
+from pipeline.ops.fields import Classes, Range, free_classes, uniform
+from pipeline.ops.sampled import PaintOp
 from pipeline.regions import (
     Protect,
     free_region,
@@ -33,9 +35,6 @@ from pipeline.regions import (
 from pipeline.seeds import noise_seed
 from schemas.sample import BoolArray, ImageArray, Sample
 
-if TYPE_CHECKING:
-    from pipeline.diffusion.native import NativeNet
-
 ISOLATED = 0.02
 """`remove` takes objects of which others cover at most this share: more would leave stumps."""
 
@@ -43,7 +42,7 @@ VISIBLE = 0.4
 """`redraw` takes objects of which others, which must not change, cover at most this share."""
 
 
-class Inpaint(Op):
+class Inpaint(PaintOp):
     """A region made anew. `remove` edits the labels; the other regions keep them."""
 
     kind: Literal["inpaint"] = "inpaint"
@@ -52,8 +51,6 @@ class Inpaint(Op):
     strength: Range | None = Field(
         None, description="left out: 1 for regions, whose holes are unknown; else [0.75, 0.95]"
     )
-    steps: Steps = 16
-    guidance: Guidance = 1.5
     objects: Range = Field(
         (0.1, 0.3), description="redraw, remove: share of the objects, at least one"
     )
@@ -66,7 +63,9 @@ class Inpaint(Op):
 
     _one_of_the_two = field_validator("classes")(free_classes)
 
-    needs: ClassVar[str | None] = "denoise"
+    needs: ClassVar[Job | None] = "inpaint"
+    native_steps: ClassVar[int] = 16
+    native_guidance: ClassVar[float] = 1.5
     deep: ClassVar[bool] = True
 
     @field_validator("protect")
@@ -112,23 +111,22 @@ class Inpaint(Op):
         if self.region == "regions":
             free = free_region(sample, self.protect, self.classes)
             holes = _holes(free, uniform(rng, self.area), rng) if free.any() else []
-            return draw | {"holes": holes} if holes else None
+            return draw | {"holes": holes} | self.said(sample, rng) if holes else None
         if self.region == "background":
-            return draw
+            return draw | self.said(sample, rng)
         uncovered = _uncovered(sample, ISOLATED if self.region == "remove" else VISIBLE)
         legal = [i for i in uncovered if i in mine]
         if not legal:
             return None
         count = max(1, round(uniform(rng, self.objects) * len(mine)))
         chosen = rng.permutation(len(legal))[:count]
-        return draw | {"objects": sorted(legal[int(i)] for i in chosen)}
+        objects = sorted(legal[int(i)] for i in chosen)
+        return draw | {"objects": objects} | self.said(sample, rng)
 
     def apply(
         self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models, peers: Peers
     ) -> list[Outcome]:
         """Every sample with its region made anew."""
-        from pipeline.diffusion.repaint import PaintJob, repaint_samples
-
         masks = [self._mask(sample, draw) for sample, draw in zip(samples, draws, strict=True)]
         wanted = [self._wanted(*each) for each in zip(samples, draws, masks, strict=True)]
         hole = self.region in ("remove", "regions")
@@ -136,12 +134,9 @@ class Inpaint(Op):
             PaintJob(sample, want, mask, draw["strength"], draw["noise"], hole)
             for sample, want, mask, draw in zip(samples, wanted, masks, draws, strict=True)
         ]
-        model = cast("NativeNet", models[self.model])
         return [
             made if not isinstance(made, np.ndarray) else replace(want, image_hwc=made)
-            for want, made in zip(
-                wanted, repaint_samples(model, jobs, self.steps, self.guidance), strict=True
-            )
+            for want, made in zip(wanted, self.painted(models, jobs, draws), strict=True)
         ]
 
     def _mask(self, sample: Sample, draw: Draw) -> BoolArray:

@@ -20,37 +20,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.random import Generator
 from pydantic import field_validator
 
 from pipeline.detail import fitting_strength
-from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
-from pipeline.ops.fields import Classes, Guidance, Range, Steps, free_classes, uniform
+from pipeline.model import Job, Models, PaintJob
+from pipeline.op import Draw, LabelContract, Outcome, Peers
+from pipeline.ops.fields import Classes, Range, free_classes, uniform
+from pipeline.ops.sampled import PaintOp
 from pipeline.regions import Protect, free_region, of_classes
 from pipeline.seeds import noise_seed
 from schemas.sample import Sample
 
-if TYPE_CHECKING:
-    from pipeline.diffusion.native import NativeNet
 
-
-class NoiseDenoise(Op):
+class NoiseDenoise(PaintOp):
     """New texture, light and background; same labels."""
 
     kind: Literal["noise_denoise"] = "noise_denoise"
     model: str
     strength: Range | Literal["adaptive"] = (0.2, 0.5)
-    steps: Steps = 8
-    guidance: Guidance = 1.5
     protect: Protect = "none"
     classes: Classes = None
 
     _one_of_the_two = field_validator("classes")(free_classes)
 
-    needs: ClassVar[str | None] = "denoise"
+    needs: ClassVar[Job | None] = "denoise"
+    native_steps: ClassVar[int] = 8
+    native_guidance: ClassVar[float] = 1.5
     deep: ClassVar[bool] = True
 
     @property
@@ -65,23 +64,18 @@ class NoiseDenoise(Op):
             strength = fitting_strength(sample.image_hwc)
         else:
             strength = uniform(rng, self.strength)
-        return {"strength": strength, "noise": noise_seed(rng)}
+        return {"strength": strength, "noise": noise_seed(rng)} | self.said(sample, rng)
 
     def apply(
         self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models, peers: Peers
     ) -> list[Outcome]:
         """Every image with new pixels where they are not protected."""
-        from pipeline.diffusion.repaint import PaintJob, repaint_samples
-
         frees = [free_region(sample, self.protect, self.classes) for sample in samples]
         jobs = [
             PaintJob(sample, sample, free, draw["strength"], draw["noise"])
             for sample, free, draw in zip(samples, frees, draws, strict=True)
         ]
-        model = cast("NativeNet", models[self.model])
         return [
             made if not isinstance(made, np.ndarray) else replace(sample, image_hwc=made)
-            for sample, made in zip(
-                samples, repaint_samples(model, jobs, self.steps, self.guidance), strict=True
-            )
+            for sample, made in zip(samples, self.painted(models, jobs, draws), strict=True)
         ]

@@ -21,8 +21,10 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import field_validator
 
-from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
-from pipeline.ops.fields import Classes, Guidance, Range, Steps, free_classes, uniform
+from pipeline.model import Job, Models, Painter, PaintJob
+from pipeline.op import Draw, LabelContract, Outcome, Peers
+from pipeline.ops.fields import Classes, Range, free_classes, uniform
+from pipeline.ops.sampled import PaintOp
 from pipeline.regions import Protect, free_region, of_classes
 from pipeline.scene.look import look_of, restyled
 from pipeline.seeds import noise_seed
@@ -30,7 +32,6 @@ from schemas.errors import SampleError
 from schemas.sample import BoolArray, Sample
 
 if TYPE_CHECKING:
-    from pipeline.diffusion.native import NativeNet
     from pipeline.diffusion.tone import Curve
 
 CANDIDATES: Final = 3
@@ -38,20 +39,20 @@ CANDIDATES: Final = 3
 donor."""
 
 
-class Restyle(Op):
+class Restyle(PaintOp):
     """The donor's look, this image's layout and labels."""
 
     kind: Literal["restyle"] = "restyle"
     model: str
     strength: Range = (0.3, 0.5)
-    steps: Steps = 8
-    guidance: Guidance = 1.5
     protect: Protect = "none"
     classes: Classes = None
 
     _one_of_the_two = field_validator("classes")(free_classes)
 
-    needs: ClassVar[str | None] = "denoise"
+    needs: ClassVar[Job | None] = "denoise"
+    native_steps: ClassVar[int] = 8
+    native_guidance: ClassVar[float] = 1.5
     needs_peers: ClassVar[bool] = True
 
     @property
@@ -67,16 +68,14 @@ class Restyle(Op):
         if not others:
             return None
         picked = [others[int(i)] for i in rng.permutation(len(others))[:CANDIDATES]]
-        return draw | {"donor": _most_different(sample, picked, peers)}
+        donor = _most_different(sample, picked, peers)
+        return draw | {"donor": donor} | self.said(sample, rng)
 
     def apply(
         self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models, peers: Peers
     ) -> list[Outcome]:
         """Every image in its donor's look where it may change."""
-        from pipeline.diffusion.repaint import PaintJob, repaint_samples
-
-        model = cast("NativeNet", models[self.model])
-        curve: Curve = model.config.curve
+        curve = cast(Painter, models[self.model]).curve
         outcomes: list[Outcome] = [SampleError("no_donor", "it is not in this chunk")] * len(
             samples
         )
@@ -89,7 +88,7 @@ class Restyle(Op):
                 jobs[i] = PaintJob(
                     start, start, free, draw["strength"], draw["noise"], grain_hwc=donor.image_hwc
                 )
-        made = repaint_samples(model, list(jobs.values()), self.steps, self.guidance)
+        made = self.painted(models, list(jobs.values()), [draws[i] for i in jobs])
         for i, image in zip(jobs, made, strict=True):
             outcomes[i] = (
                 replace(samples[i], image_hwc=image) if isinstance(image, np.ndarray) else image

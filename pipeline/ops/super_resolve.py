@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, cast
+from typing import ClassVar, Final, Literal, cast
 
 from numpy.random import Generator
 
-from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
+from pipeline.model import EnlargeJob, Job, Models, Upscaler
+from pipeline.op import Draw, LabelContract, Outcome, Peers
+from pipeline.ops.sampled import SampledOp
+from pipeline.seeds import noise_seed
 from schemas.errors import SampleError
 from schemas.sample import ImageArray, Instances, Sample
-
-if TYPE_CHECKING:
-    from pipeline.diffusion.native import NativeUpscaler
 
 MAX_PIXELS: Final = 2**26
 """Of the larger image: 67 megapixels, 0.8 GB in float32."""
 
 
-class SuperResolve(Op):
+class SuperResolve(SampledOp):
     """More pixels, from a model."""
 
     kind: Literal["super_resolve"] = "super_resolve"
@@ -31,7 +31,7 @@ class SuperResolve(Op):
     scale: Literal[2, 4] = 2
     then: Literal["keep", "restore"] = "keep"
 
-    needs: ClassVar[str | None] = "upscale"
+    needs: ClassVar[Job | None] = "upscale"
     deep: ClassVar[bool] = True
 
     @property
@@ -40,23 +40,30 @@ class SuperResolve(Op):
         return "moved" if self.then == "keep" else "kept"
 
     def draw(self, sample: Sample, rng: Generator, peers: Peers) -> Draw | None:
-        """No choice: the same image is enlarged the same way."""
+        """The seed of the noise, for a model that has some; a network has no choice."""
         pixels = sample.height * sample.width * self.scale**2
         if pixels > MAX_PIXELS:
             raise SampleError(
                 "too_large",
                 f"{sample.width}x{sample.height} at scale {self.scale} is {pixels} pixels",
             )
-        return {}
+        return {"noise": noise_seed(rng)} | self.said(sample, rng)
 
     def apply(
         self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models, peers: Peers
     ) -> list[Outcome]:
         """Every sample enlarged, or enlarged and shrunk back."""
-        from pipeline.diffusion.enlarge import upscale
-
-        model = cast("NativeUpscaler", models[self.model])
-        made = upscale(model, [sample.image_hwc for sample in samples], self.scale)
+        upscaler = cast(Upscaler, models[self.model])
+        jobs = [
+            EnlargeJob(
+                sample.image_hwc,
+                draw["noise"],
+                draw.get("prompt", ""),
+                draw.get("negative_prompt", ""),
+            )
+            for sample, draw in zip(samples, draws, strict=True)
+        ]
+        made = upscaler.upscale(jobs, self.scale, self.steps, self.guidance)
         return [
             image if isinstance(image, SampleError) else self._finish(sample, image)
             for sample, image in zip(samples, made, strict=True)

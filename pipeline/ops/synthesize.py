@@ -22,25 +22,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.random import Generator
 from pydantic import Field, model_validator
 
-from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
-from pipeline.ops.fields import Guidance, Steps
+from pipeline.model import Job, Models, PaintJob
+from pipeline.op import Draw, LabelContract, Outcome, Peers
+from pipeline.ops.sampled import PaintOp
 from pipeline.scene.layout import Kin, Placed
 from pipeline.scene.palette import palette
 from pipeline.scene.recombine import draw_layout, with_layout, without_objects
 from pipeline.seeds import noise_seed
 from schemas.sample import IGNORE_ID, Sample
 
-if TYPE_CHECKING:
-    from pipeline.diffusion.native import NativeNet
 
-
-class Synthesize(Op):
+class Synthesize(PaintOp):
     """A new picture from noise, for a new layout, the sample's own, or none."""
 
     kind: Literal["synthesize"] = "synthesize"
@@ -48,10 +46,10 @@ class Synthesize(Op):
     layout: Literal["recombined", "own", "empty"] = Field(
         "recombined", description="the chunk's instances put together anew; the sample's; nothing"
     )
-    steps: Steps = 24
-    guidance: Guidance = 2.0
 
-    needs: ClassVar[str | None] = "denoise"
+    needs: ClassVar[Job | None] = "synthesize"
+    native_steps: ClassVar[int] = 24
+    native_guidance: ClassVar[float] = 2.0
     needs_peers: ClassVar[bool] = True
     new_picture: ClassVar[bool] = True
 
@@ -82,14 +80,13 @@ class Synthesize(Op):
             if not layout:
                 return None
             draw["objects"] = [list(placed) for placed in layout]
-        return draw | {"tone": kin.one(rng).key if kin.samples else sample.key}
+        draw["tone"] = kin.one(rng).key if kin.samples else sample.key
+        return draw | self.said(sample, rng)
 
     def apply(
         self, samples: Sequence[Sample], draws: Sequence[Draw], models: Models, peers: Peers
     ) -> list[Outcome]:
         """Every picture, made for its labels."""
-        from pipeline.diffusion.repaint import PaintJob, repaint_samples
-
         pairs = list(zip(samples, draws, strict=True))
         wanted = [self._wanted(sample, draw, peers) for sample, draw in pairs]
         free = [np.ones((one.height, one.width), bool) for one in wanted]
@@ -99,8 +96,7 @@ class Synthesize(Op):
             )
             for (sample, draw), one, mask in zip(pairs, wanted, free, strict=True)
         ]
-        model = cast("NativeNet", models[self.model])
-        made = repaint_samples(model, jobs, self.steps, self.guidance)
+        made = self.painted(models, jobs, draws)
         return [
             image
             if not isinstance(image, np.ndarray)
@@ -123,7 +119,7 @@ class Synthesize(Op):
 
     def _said(self, sample: Sample) -> Sample:
         """Of a picture that was made without labels, none are claimed."""
-        if self.guidance > 0:
+        if self.guidance != 0:
             return sample
         ids = sample.class_map_hw
         unknown = None if ids is None else np.full_like(ids, IGNORE_ID)

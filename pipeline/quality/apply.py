@@ -8,7 +8,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from pipeline.op import Draw, Model, Op
+from pipeline.model import Model
+from pipeline.op import Draw, Op
 from pipeline.seeds import rng_for
 from schemas.errors import SampleError
 from schemas.sample import BoolArray, ByteArray, Sample

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from pipeline.op import Model
+from pipeline.model import Model
 from pipeline.ops.inpaint import Inpaint
 from pipeline.pictures import Frame, Tile, contact_sheet
 from pipeline.quality.apply import BASELINES, NAME, applied, filled, holed

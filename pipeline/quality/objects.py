@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.detection.agreement import MIN_IOU, matched
-from pipeline.detection.detector import Detections, Detector
+from pipeline.detection.detector import Detector
 from pipeline.geometry import iou
-from pipeline.op import Model
+from pipeline.model import Detections, Model
 from pipeline.ops.inpaint import Inpaint
 from pipeline.pictures import Frame, Tile, contact_sheet
 from pipeline.quality.apply import BASELINES, NAME, applied, filled, holed

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from pipeline.detection.agreement import matched
-from pipeline.detection.detector import Detections, Detector
+from pipeline.detection.detector import Detector
 from pipeline.detection.mean_ap import mean_ap
 from pipeline.metrics import ssim
-from pipeline.op import Model
+from pipeline.model import Detections, Model
 from pipeline.ops.noise_denoise import NoiseDenoise
 from pipeline.pictures import Frame, Tile, contact_sheet
 from pipeline.quality.apply import NAME, applied

@@ -22,7 +22,7 @@ from pipeline.detection.mean_ap import Scores, mean_ap
 from pipeline.detection.network import DetectorConfig
 from pipeline.detection.training import train_detector
 from pipeline.labels import labels_json, read_labels
-from pipeline.op import Model
+from pipeline.model import Model
 from pipeline.ops.synthesize import Synthesize
 from pipeline.pictures import Frame, Tile, contact_sheet, draw_labels
 from pipeline.quality.apply import NAME, applied

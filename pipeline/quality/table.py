@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from PIL import Image
 
-from schemas.recipe import Spec
+from schemas.spec import Spec
 
 T = TypeVar("T")
 

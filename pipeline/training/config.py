@@ -21,7 +21,8 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, model_validator
 
 from pipeline.diffusion.tone import Curve
-from schemas.recipe import Source, Spec, Tracking, digest_of
+from schemas.recipe import Source, Tracking, digest_of
+from schemas.spec import Spec
 
 Kind = Literal["denoiser", "upscaler"]
 Precision = Literal["auto", "fp32", "bf16"]

@@ -42,8 +42,8 @@ from rich.table import Table
 
 from jobs.plan import RunPlan, make_plan
 from pipeline.attempts import begin, weave_attempt
+from pipeline.model import Models
 from pipeline.models import load_models
-from pipeline.op import Models
 from pipeline.publication import publish
 from pipeline.sink import commit_chunk
 from pipeline.source import Chunk, EncodedSample, plan, read_chunk

@@ -23,7 +23,7 @@ from jobs.train import dry_run
 from pipeline.diffusion.native import load_native
 from pipeline.models import describe
 from schemas.errors import ModelError, RecipeError, SourceError
-from schemas.recipe import NativeModel
+from schemas.models import NativeModel
 from tests.pipeline.shards import sample_files, tar_of
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,8 @@ from textwrap import dedent
 
 import pytest
 
-from pipeline.recipe import check_models, load_recipe
+from pipeline.model_check import check_models
+from pipeline.recipe import load_recipe
 from schemas.errors import RecipeError
 from schemas.recipe import RepairPolicies
 

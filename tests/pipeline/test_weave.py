@@ -13,15 +13,17 @@ from numpy.random import Generator
 
 from pipeline.gate import Gate, Verdict
 from pipeline.gates.fidelity import Fidelity
-from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
+from pipeline.model import Models
+from pipeline.op import Draw, LabelContract, Op, Outcome, Peers
 from pipeline.recipe import FullRecipe
 from pipeline.seeds import noise_seed, rng_for
 from pipeline.source import EncodedSample
 from pipeline.weave import RunContext, WovenCopy, weave_chunk
 from schemas.errors import SampleError
 from schemas.index import Repair
-from schemas.recipe import RepairPolicies, Spec
+from schemas.recipe import RepairPolicies
 from schemas.sample import Sample
+from schemas.spec import Spec
 from tests.pipeline.shards import labels, png, sample_files
 
 CONTEXT = RunContext("run-1", "recipe-1", "chunk-1")

@@ -30,7 +30,8 @@ from pipeline.index_files import read_index
 from pipeline.models import describe, load_models
 from pipeline.store import Store
 from schemas.errors import ModelError, SinkError
-from schemas.recipe import NativeModel, Tracking
+from schemas.models import NativeModel
+from schemas.recipe import Tracking
 from tests.bad.code import CANARY, npy, payload, torch_file
 from tests.jobs.sinks import finish, planned_run, weave
 from tests.models import tiny_denoiser

@@ -11,11 +11,12 @@ import torch
 from pipeline.detection.agreement import matched, pick_thresholds
 from pipeline.detection.config import Schooling
 from pipeline.detection.crops import DetectorCrops
-from pipeline.detection.detector import Detections, Detector, load_detector
+from pipeline.detection.detector import Detector, load_detector
 from pipeline.detection.mean_ap import mean_ap
 from pipeline.detection.network import DetectorConfig
 from pipeline.detection.training import train_detector
 from pipeline.geometry import touched
+from pipeline.model import Detections
 from schemas.errors import ModelError
 from schemas.sample import Instances, Sample
 from tests.pipeline.detection.painted import CLASSES, painted_sample

@@ -20,7 +20,7 @@ from pipeline.training.config import DenoiserTraining
 from pipeline.training.denoising import DenoiserTask
 from pipeline.training.session import Session
 from schemas.errors import ModelError, SampleError
-from schemas.recipe import NativeModel
+from schemas.models import NativeModel
 from schemas.sample import ImageArray
 from tests.pipeline.training.test_training import SOURCE
 

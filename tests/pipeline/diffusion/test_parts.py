@@ -17,7 +17,7 @@ from pipeline.diffusion.resample import enlarged, resized_values
 from pipeline.diffusion.tiling import tiled
 from pipeline.diffusion.tone import Curve, Tone
 from schemas.errors import ModelError, SampleError
-from schemas.recipe import NativeModel
+from schemas.models import NativeModel
 from schemas.sample import Instances, Sample
 from tests.models import tiny_denoiser
 

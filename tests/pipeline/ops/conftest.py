@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.op import Models
+from pipeline.model import Models
 from tests.models import tiny_denoiser, tiny_upscaler
 from tests.pipeline.ops.examples import CLASSES, SEG_CLASSES
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pydantic import JsonValue, TypeAdapter
 
 from pipeline.geometry import touched
-from pipeline.op import Draw, Models, Op, Outcome, Peers
+from pipeline.model import Models
+from pipeline.op import Draw, Op, Outcome, Peers
 from pipeline.ops import AnyOp
 from pipeline.seeds import rng_for
 from schemas.errors import SampleError

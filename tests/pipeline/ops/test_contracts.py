@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.geometry import boxes_from_masks
-from pipeline.op import Models, Op, Peers
+from pipeline.model import Models
+from pipeline.op import Op, Peers
 from pipeline.ops import CopyPaste, Inpaint, NoiseDenoise, Restyle, SuperResolve, Synthesize
 from pipeline.regions import free_region
 from pipeline.samples import load_samples

@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.codec import encode
 from pipeline.images.formats import read_picture
-from pipeline.op import Models, Op
+from pipeline.model import Models
+from pipeline.op import Op
 from pipeline.ops import Classic
 from pipeline.recipe import FullRecipe
 from pipeline.regions import objects_region

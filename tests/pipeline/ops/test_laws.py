@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from pipeline.geometry import boxes_from_masks
-from pipeline.op import Draw, Models, Op, Outcome
+from pipeline.model import Models
+from pipeline.op import Draw, Op, Outcome
 from pipeline.ops import AnyOp
 from pipeline.regions import objects_region
 from schemas.errors import SampleError

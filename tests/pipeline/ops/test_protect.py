@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.op import Draw, Models, Op
+from pipeline.model import Models
+from pipeline.op import Draw, Op
 from pipeline.ops import AnyOp, Inpaint
 from pipeline.ops.noise_denoise import NoiseDenoise
 from pipeline.regions import free_region, of_classes

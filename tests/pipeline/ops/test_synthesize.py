@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline.geometry import boxes_from_masks
-from pipeline.op import Models
+from pipeline.model import Models
 from pipeline.ops.copy_paste import CopyPaste
 from pipeline.ops.synthesize import Synthesize
 from pipeline.scene.recombine import ground_ids
