@@ -69,6 +69,11 @@ class PlanFile(BaseModel):
     tracking: Tracking = Tracking(uri=None)
     retry: Retry | None = None
 
+    @property
+    def attempts(self) -> int:
+        """Copies of all samples together."""
+        return sum(chunk.attempts(self.recipe.copies) for chunk in self.chunks)
+
 
 class StatusCounts(BaseModel):
     """Copies by what became of them."""

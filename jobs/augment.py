@@ -22,6 +22,7 @@ from rich.console import Console
 from jobs.counts import check_conserved, counts_of
 from jobs.live import Pace, Tally, live_view
 from jobs.plan import RunPlan, make_plan, write_plan
+from jobs.prompt_check import prompt_table, prompts_said
 from jobs.record import record_exists, versions, write_record
 from jobs.sheet import sheet_path, write_sheet
 from jobs.stopping import stoppable
@@ -42,7 +43,10 @@ ENOUGH: Final = 20
 def dry_run(path: str | Path, console: Console) -> None:
     """Validates everything, prints the plan and the digest; loads no model and writes nothing."""
     planned = make_plan(path, console)
+    said = prompts_said(planned)
     print_plan(planned, committed(planned.store, planned.run), console)
+    if said:
+        console.print(prompt_table(said))
 
 
 def augment(path: str | Path, console: Console) -> None:
@@ -98,7 +102,8 @@ def _weave(planned: RunPlan, missing: Sequence[Chunk], tracker: Tracker, console
         from pipeline.flow import run_flow
 
         show = stack.enter_context(live_view(console, tally))
-        flow = run_flow(missing, planned.recipe, planned.run, planned.digest, session)
+        recipe, attempts = planned.recipe, planned.attempts
+        flow = run_flow(missing, recipe, planned.run, planned.digest, session, attempts)
         pace, start = Pace(0, 0.0), 0.0
         for receipt in stack.enter_context(closing(flow)):
             # Actors and models start once: the clock runs from where the first chunk's ops began.

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from jobs.import_cli import app as import_app
+from jobs.models_cli import app as models_app
 from schemas.errors import NoiseloomError
 
 STOPPED: Final = (130, 143)
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(import_app)
+app.add_typer(models_app)
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="a recipe, as YAML")]
 Sink = Annotated[str, typer.Argument(metavar="SINK", help="the sink of a run: a folder or a URL")]

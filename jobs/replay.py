@@ -83,7 +83,7 @@ class Replayer:
                 raise ReplayError(str(error)) from error
             if models != plan.models or plan.recipe.digest(models) != row.recipe:
                 raise ReplayError("the models are not those that the run was made with")
-            self._models[row.run] = _loaded(plan.recipe)
+            self._models[row.run] = _loaded(plan.recipe, plan.attempts)
         return self._models[row.run]
 
     def _source(self, row: IndexRow, plan: PlanFile) -> list[EncodedSample]:
@@ -121,7 +121,7 @@ class Replayer:
         return f" (made with {', '.join(changed)})" if changed else ""
 
 
-def _loaded(recipe: FullRecipe) -> Models:
+def _loaded(recipe: FullRecipe, attempts: int) -> Models:
     if not recipe.models:
         return {}
     import torch
@@ -129,7 +129,7 @@ def _loaded(recipe: FullRecipe) -> Models:
     if recipe.resources.gpus > 0 and not torch.cuda.is_available():
         raise ReplayError("made on a GPU, and there is none here: the bytes would differ")
     torch.set_num_threads(max(1, int(recipe.resources.cpus)))
-    return load_models(recipe.models, "cuda" if recipe.resources.gpus > 0 else "cpu")
+    return load_models(recipe.models, "cuda" if recipe.resources.gpus > 0 else "cpu", attempts)
 
 
 def _difference(row: IndexRow, made: WovenCopy, stored: dict[str, bytes]) -> str | None:

@@ -77,6 +77,7 @@ class FlowSpec:
     recipe_json: str
     sink: str
     session: str
+    attempts: int
 
     @cached_property
     def recipe(self) -> FullRecipe:
@@ -85,16 +86,22 @@ class FlowSpec:
 
 
 def run_flow(
-    chunks: Sequence[Chunk], recipe: FullRecipe, run: str, digest: str, session: str
+    chunks: Sequence[Chunk],
+    recipe: FullRecipe,
+    run: str,
+    digest: str,
+    session: str,
+    attempts: int,
 ) -> Generator[Receipt, None, None]:
     """Weaves and commits these chunks, in any order; one receipt for each as it is committed.
 
-    Ray must be up. `session` names this start of the run, in the journal of attempts. Closing the
-    iterator stops the work after the chunks that are under way.
+    Ray must be up. `session` names this start of the run, in the journal of attempts; `attempts`
+    are the copies of the whole run. Closing the iterator stops the work after the chunks that are
+    under way.
     """
     local = local_places(chunks, recipe.sink)
     check_reach(local, ray.nodes())
-    spec = FlowSpec(run, digest, recipe.model_dump_json(), recipe.sink, session)
+    spec = FlowSpec(run, digest, recipe.model_dump_json(), recipe.sink, session, attempts)
     pool = fitting_pool(recipe.resources, ray.cluster_resources())
     _configure(DataContext.get_current())
     try:
@@ -219,7 +226,8 @@ class _Weaver:
         import torch
 
         torch.set_num_threads(max(1, int(recipe.resources.cpus)))
-        return load_models(recipe.models, "cuda" if recipe.resources.gpus > 0 else "cpu")
+        device = "cuda" if recipe.resources.gpus > 0 else "cpu"
+        return load_models(recipe.models, device, self._spec.attempts)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         chunk_id, encoded = encoded_samples(block)

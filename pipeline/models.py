@@ -7,7 +7,7 @@ mistake before anything starts; a run with native models alone then imports no t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import assert_never
+from typing import Final, assert_never
 
 from pipeline.model import Model, ModelCard
 from schemas.models import (
@@ -18,6 +18,9 @@ from schemas.models import (
     SpandrelModel,
     TorchvisionModel,
 )
+
+LONG_RUN: Final = 2000
+"""Copies from which on compiling a network, minutes for each actor, is worth it."""
 
 
 def describe(spec: AnyModel) -> ModelCard:
@@ -47,10 +50,12 @@ def describe(spec: AnyModel) -> ModelCard:
             assert_never(spec)
 
 
-def load_models(
-    specs: Mapping[str, AnyModel], device: str, long_run: bool = False
-) -> dict[str, Model]:
-    """Every model of a recipe, on this device; `long_run`: compiling pays."""
+def load_models(specs: Mapping[str, AnyModel], device: str, attempts: int = 0) -> dict[str, Model]:
+    """Every model of a recipe, on this device. `attempts`: copies in the whole run, however many of
+    them are left or asked for: compiled networks give other last bits, so that a resumed run and a
+    replay must decide as the run did.
+    """
+    long_run = attempts >= LONG_RUN
     return {name: _load(spec, device, long_run) for name, spec in specs.items()}
 
 

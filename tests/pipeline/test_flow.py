@@ -85,6 +85,6 @@ def test_an_actor_that_fits_nowhere_is_an_error_and_no_endless_wait(spec: PoolSp
 def test_what_a_worker_needs_survives_the_way_there() -> None:
     ops = [{"kind": "classic", "transforms": [{"Blur": {}}]}]
     text = json.dumps({"source": {"shards": "a.tar"}, "sink": "out", "ops": ops})
-    spec = pickle.loads(pickle.dumps(FlowSpec("run", "digest", text, "out", "session")))
+    spec = pickle.loads(pickle.dumps(FlowSpec("run", "digest", text, "out", "session", 8)))
     assert spec.recipe.ops[0].kind == "classic"
     assert spec.recipe is spec.recipe

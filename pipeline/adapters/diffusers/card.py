@@ -1,0 +1,148 @@
+"""The card of a diffusers model: everything that it is put together from, checked and pinned.
+
+A repository is pinned by its commit, a local folder by the bytes of all that is loaded from it.
+What the recipe says about the model is part of the digest, too, but for `offload`, which changes
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.adapters.diffusers.families import check_scheduler, jobs_of
+from pipeline.adapters.diffusers.folder import (
+    Component,
+    check_component,
+    components,
+    files_of,
+    pipeline_class,
+    read_json,
+    settings_of,
+    weight_files,
+)
+from pipeline.adapters.diffusers.hub import Place, is_repository, place_of
+from pipeline.adapters.diffusers.upscaler import upscaler_scale
+from pipeline.adapters.files import check_safetensors, digest_of_files
+from pipeline.model import ModelCard
+from schemas.errors import ModelError
+from schemas.models import ControlNet, DiffusersModel, HubModel, Lora
+from schemas.recipe import digest_of
+
+
+def card_of(spec: DiffusersModel) -> ModelCard:
+    """What this pipeline is and can do. ModelError, in one line, where it cannot be loaded."""
+    place = place_of(spec.diffusers, spec.revision)
+    kind = pipeline_class(place.folder)
+    does = jobs_of(kind, [net.shows for net in spec.controlnet])
+    parts = [
+        part
+        for part in components(place.folder)
+        if not (spec.vae is not None and part.name == "vae")
+    ]
+    for part in parts:
+        check_component(part, spec.variant)
+    if spec.scheduler is not None:
+        check_scheduler(spec.scheduler)
+    pins = [_pin(place, files_of(place.folder, parts, spec.variant)), *_pins(spec, place.folder)]
+    said = spec.model_dump(mode="json", exclude={"diffusers", "revision", "offload"})
+    scale = upscaler_scale(kind)
+    return ModelCard(
+        digest_of({"pins": pins, "said": _without_places(said)}),
+        does,
+        scales=None if scale is None else frozenset({scale}),
+        prompted=True,
+        about=f"{kind} ({spec.diffusers})",
+    )
+
+
+def _without_places(said: dict[str, Any]) -> dict[str, Any]:
+    """The settings alone: where something lies is not what it is."""
+    places = {"lora", "controlnet", "repo", "revision", "file"}
+    lists = {"lora", "controlnet"}
+    out: dict[str, Any] = {}
+    for name, value in said.items():
+        if name in lists and isinstance(value, list):
+            out[name] = [_without_places(one) for one in value]
+        elif isinstance(value, dict) and name in ("vae", "depth_model"):
+            out[name] = _without_places(value)
+        elif name not in places:
+            out[name] = value
+    return out
+
+
+def _pin(place: Place, files: list[Path]) -> str:
+    return place.pinned or digest_of_files(files)
+
+
+def _pins(spec: DiffusersModel, folder: Path) -> Iterator[str]:
+    """Of everything beside the pipeline itself, each checked."""
+    if spec.vae is not None:
+        yield _vae(spec.vae, spec.variant)
+    for lora in spec.lora:
+        yield _lora(lora)
+    for net in spec.controlnet:
+        yield _controlnet(net, folder)
+        if net.depth_model is not None:
+            yield _depth(net.depth_model)
+
+
+def _vae(spec: HubModel, variant: str | None) -> str:
+    place = place_of(spec.repo, spec.revision)
+    kind = read_json(place.folder / "config.json").get("_class_name", "AutoencoderKL")
+    part = Component("vae", place.folder, "diffusers", str(kind))
+    check_component(part, variant)
+    return _pin(place, [*settings_of(place.folder), *weight_files(place.folder, variant)])
+
+
+def lora_file(spec: Lora) -> Path:
+    """The file of low-rank weights. ModelError where it is none, or there are several."""
+    path = Path(spec.lora)
+    if path.suffix and not path.is_dir() and not is_repository(spec.lora):
+        check_safetensors(path, "LoRA weights")
+        return path
+    folder = place_of(spec.lora, spec.revision).folder
+    found = [folder / spec.file] if spec.file else sorted(folder.glob("*.safetensors"))
+    if len(found) != 1:
+        names = ", ".join(one.name for one in found) or "no .safetensors"
+        raise ModelError(f"{folder}: {names}; say which with file:")
+    check_safetensors(found[0], "LoRA weights")
+    return found[0]
+
+
+def _lora(spec: Lora) -> str:
+    path = lora_file(spec)
+    if spec.revision is not None:
+        return f"{spec.lora}@{spec.revision}/{path.name}"
+    return digest_of_files([path])
+
+
+def _controlnet(spec: ControlNet, pipeline: Path) -> str:
+    place = place_of(spec.controlnet, spec.revision)
+    config = read_json(place.folder / "config.json")
+    kind = config.get("_class_name")
+    if not isinstance(kind, str) or "ControlNet" not in kind:
+        raise ModelError(f"{place.folder}: is a {kind}, not a ControlNet")
+    check_component(Component("controlnet", place.folder, "diffusers", kind), None)
+    width = config.get("cross_attention_dim")
+    unet = pipeline / "unet" / "config.json"
+    if width is not None and unet.is_file():
+        own = read_json(unet).get("cross_attention_dim")
+        if own != width:
+            raise ModelError(
+                f"{spec.controlnet}: is for text of {width} numbers a word, and the pipeline has "
+                f"{own}; it belongs to another family"
+            )
+    return _pin(place, [*settings_of(place.folder), *weight_files(place.folder, None)])
+
+
+def _depth(spec: HubModel) -> str:
+    place = place_of(spec.repo, spec.revision)
+    config = read_json(place.folder / "config.json")
+    kind = next(iter(config.get("architectures") or ()), None)
+    if "auto_map" in config or not str(kind).endswith("ForDepthEstimation"):
+        raise ModelError(f"{place.folder}: is a {kind}, not a depth estimator of transformers")
+    part = Component("depth_model", place.folder, "transformers", str(kind))
+    check_component(part, None)
+    return _pin(place, [*settings_of(place.folder), *weight_files(place.folder, None)])
