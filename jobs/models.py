@@ -1,8 +1,8 @@
 """`noiseloom models check` and `fetch`.
 
-Only `fetch` ever asks a network, and only for what the recipe pins by a full commit. Of a repository
-it takes settings, vocabularies and safetensors, of the variant that the recipe names; never a
-pickle, never code.
+Only `fetch` ever asks a network, and only for what the recipe pins by a full commit. Of a
+repository it takes settings, vocabularies and safetensors, of the variant that the recipe names;
+never a pickle, never code.
 """
 
 from __future__ import annotations

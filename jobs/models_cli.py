@@ -1,4 +1,4 @@
-"""`noiseloom models`: what a recipe's models are, and how they come to the machines that need them."""
+"""`noiseloom models`: what a recipe's models are, and how they come to the machines."""
 
 from __future__ import annotations
 

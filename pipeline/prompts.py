@@ -9,8 +9,8 @@ A template sees `labels` (class names of the objects, in order), `classes` (each
 JSON by its name. A name that is not there is an error, never an empty word: `no_prompt` in a run,
 and before it a mistake of the recipe that `--dry-run` finds on real labels.
 
-Templates run in jinja2's immutable sandbox, without products of texts and without powers: they can
-neither call anything nor fill the memory. A file is read with the recipe, so that what is in it is
+Templates run in jinja2's immutable sandbox: they call nothing that acts. Products of texts and
+powers, the short ways to fill a memory, are refused, too. A file is read with the recipe, so that what is in it is
 part of the run's digest and travels to every worker.
 """
 
