@@ -32,7 +32,15 @@ Revision = Annotated[str | None, Field(description="full commit of a repository,
 
 
 def _listed(value: object) -> object:
-    return [value] if isinstance(value, dict | str) else value
+    return [value] if isinstance(value, dict) else value
+
+
+def _loras(value: object) -> object:
+    """One file alone, or several, with and without a scale."""
+    several = [value] if isinstance(value, dict | str) else value
+    if not isinstance(several, list):
+        return value
+    return [{"lora": one} if isinstance(one, str) else one for one in several]
 
 
 class NativeModel(Spec):
@@ -116,7 +124,7 @@ class DiffusersModel(Spec):
     diffusers: str = Field(min_length=1)
     revision: Revision = None
     variant: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,32}$")
-    lora: Annotated[tuple[Lora, ...], BeforeValidator(_listed)] = ()
+    lora: Annotated[tuple[Lora, ...], BeforeValidator(_loras)] = ()
     controlnet: Annotated[tuple[ControlNet, ...], BeforeValidator(_listed)] = ()
     scheduler: Annotated[Scheduler | None, BeforeValidator(_named)] = None
     vae: Hub | None = None
