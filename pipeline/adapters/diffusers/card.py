@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.diffusers.families import check_scheduler, jobs_of
+from pipeline.adapters.diffusers.families import jobs_of
 from pipeline.adapters.diffusers.folder import (
     Component,
     check_component,
@@ -23,9 +23,10 @@ from pipeline.adapters.diffusers.folder import (
     weight_files,
 )
 from pipeline.adapters.diffusers.hub import Place, is_repository, place_of
+from pipeline.adapters.diffusers.schedules import check_scheduler
 from pipeline.adapters.diffusers.upscaler import upscaler_scale
 from pipeline.adapters.files import check_safetensors, digest_of_files
-from pipeline.model import ModelCard
+from pipeline.model import Job, ModelCard
 from schemas.errors import ModelError
 from schemas.models import ControlNet, DiffusersModel, HubModel, Lora
 from schemas.recipe import digest_of
@@ -35,7 +36,7 @@ def card_of(spec: DiffusersModel) -> ModelCard:
     """What this pipeline is and can do. ModelError, in one line, where it cannot be loaded."""
     place = place_of(spec.diffusers, spec.revision)
     kind = pipeline_class(place.folder)
-    does = jobs_of(kind, [net.shows for net in spec.controlnet])
+    does = _jobs(kind, spec)
     parts = [
         part
         for part in components(place.folder)
@@ -55,6 +56,24 @@ def card_of(spec: DiffusersModel) -> ModelCard:
         prompted=True,
         about=f"{kind} ({spec.diffusers})",
     )
+
+
+def _jobs(kind: str, spec: DiffusersModel) -> frozenset[Job]:
+    """What a pipeline of this class is good for; ModelError where that is nothing."""
+    import diffusers
+
+    if not hasattr(diffusers, kind):
+        raise ModelError(
+            f"{spec.diffusers}: is a {kind}, which diffusers {diffusers.__version__} does not have"
+        )
+    does = jobs_of(kind, [net.shows for net in spec.controlnet])
+    if not does:
+        under = " with a ControlNet" if spec.controlnet else ""
+        raise ModelError(
+            f"{spec.diffusers}: a {kind}{under} can neither paint (image to image or inpainting, by "
+            "a strength) nor enlarge"
+        )
+    return does
 
 
 def _without_places(said: dict[str, Any]) -> dict[str, Any]:
