@@ -26,6 +26,7 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_LOG_LEVEL": "CRITICAL",  # errors are raised, and said once, in our words
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # its C++ side writes to our stderr
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",  # every line: raylets push tracebacks, even unlogged ones
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leaves actors without GPUs as they are; no warning
     "RAY_worker_niceness": "0",  # Ray's 15 starves the actors beside any other process
