@@ -70,8 +70,8 @@ def _jobs(kind: str, spec: DiffusersModel) -> frozenset[Job]:
     if not does:
         under = " with a ControlNet" if spec.controlnet else ""
         raise ModelError(
-            f"{spec.diffusers}: a {kind}{under} can neither paint (image to image or inpainting, by "
-            "a strength) nor enlarge"
+            f"{spec.diffusers}: a {kind}{under} can neither paint (image to image or inpainting, "
+            "by a strength) nor enlarge"
         )
     return does
 
