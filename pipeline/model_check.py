@@ -19,7 +19,6 @@ from pipeline.problems import Place, Problem, listed, shown
 from pipeline.recipe import FullRecipe
 from schemas.errors import ModelError, RecipeError
 
-
 _FILLS_ONLY: Final = (
     "it fills holes from what is around them: objects would vanish whose labels stay; it is good "
     "for region: remove, background, and regions with protect: objects"

@@ -71,7 +71,7 @@ def upscaler_scale(class_name: str) -> int | None:
 
 def check_upscaler(spec: DiffusersModel, class_name: str) -> None:
     """ModelError where the recipe wants what an upscaler does not have."""
-    given = {"lora": spec.lora, "controlnet": spec.controlnet, "vae": spec.vae}
+    given: dict[str, object] = {"lora": spec.lora, "controlnet": spec.controlnet, "vae": spec.vae}
     if class_name == "StableDiffusionLatentUpscalePipeline":
         given["scheduler"] = spec.scheduler  # it steps through the sigmas of its own
     for field, value in given.items():

@@ -7,6 +7,8 @@ It tells the architecture and its size by the names and shapes of the weights.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from spandrel import ArchRegistry, ModelDescriptor
 
 EXTRA: Final = "spandrel_extra_arches"
+DATED: Final = {"`torch.jit.script": FutureWarning, "torch.meshgrid": UserWarning}
+"""How the warnings begin that MAT and SwinIR cause."""
 INSTALL: Final = 'pip install "noiseloom[noncommercial]"'
 
 
@@ -33,20 +37,27 @@ def read_network(path: Path) -> ModelDescriptor:
         weights = load_file(path)
     except SafetensorError as error:
         raise ModelError(f"{path}: damaged: {_line(error)}") from None
-    with warnings.catch_warnings():
-        # MAT of spandrel_extra_arches 0.2 decorates its functions so
-        warnings.filterwarnings("ignore", "`torch.jit.script", FutureWarning)
+    with quiet():
         registry = _registry()
-    from spandrel import ModelLoader, UnsupportedModelError
+        from spandrel import ModelLoader, UnsupportedModelError
 
-    try:
-        network = ModelLoader(registry=registry).load_from_state_dict(weights)
-    except UnsupportedModelError:
-        raise ModelError(f"{path}: no architecture that spandrel knows{_more()}") from None
-    except (LookupError, ValueError, TypeError, RuntimeError, AssertionError) as error:
-        raise ModelError(f"{path}: weights that do not fit together: {_line(error)}") from None
+        try:
+            network = ModelLoader(registry=registry).load_from_state_dict(weights)
+        except UnsupportedModelError:
+            raise ModelError(f"{path}: no architecture that spandrel knows{_more()}") from None
+        except (LookupError, ValueError, TypeError, RuntimeError, AssertionError) as error:
+            raise ModelError(f"{path}: weights that do not fit together: {_line(error)}") from None
     network.eval().model.requires_grad_(False)
     return network
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what spandrel 0.4 says of torch's future while it imports and builds networks."""
+    with warnings.catch_warnings():
+        for message, kind in DATED.items():
+            warnings.filterwarnings("ignore", message, kind)
+        yield
 
 
 def _registry() -> ArchRegistry:
