@@ -84,7 +84,7 @@ class SpandrelUpscaler:
         def make(shape: Shape, positions: Sequence[int]) -> list[Made]:
             return self._batch([images[i] for i in positions], padded(shape, self.tile, sizes))
 
-        shapes = [image.shape[:2] for image in images]
+        shapes = [padded(image.shape[:2], self.tile, sizes) for image in images]
         return made_in_batches(self, shapes, sizes.multiple_of, pixels, make)
 
     def _batch(self, images: Sequence[ImageArray], shape: Shape) -> list[Made]:
