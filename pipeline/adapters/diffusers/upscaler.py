@@ -28,9 +28,8 @@ from torch import Tensor
 from pipeline.adapters.files import digest_of_files
 from pipeline.diffusion.buckets import Shape, pad
 from pipeline.diffusion.feather import Window, feathered
-from pipeline.diffusion.latent import unit_tone
 from pipeline.diffusion.memory import made_in_batches
-from pipeline.diffusion.tone import FloatImage, Tone
+from pipeline.diffusion.tone import FloatImage, Tone, plain_tone
 from pipeline.model import EnlargeJob, Made, Upscaler
 from pipeline.seeds import gaussian
 from schemas.errors import ModelError, SampleError
@@ -182,9 +181,9 @@ class DiffusersUpscaler:
     def _batch(
         self, jobs: Sequence[EnlargeJob], shape: Shape, steps: int, guidance: float
     ) -> list[Made]:
-        tones = [unit_tone(Tone.of(job.image_hwc, "linear")) for job in jobs]
+        tones = [plain_tone(job.image_hwc) for job in jobs]
         pairs = list(zip(tones, jobs, strict=True))
-        smalls = [pad(tone.encode(job.image_hwc).clip(-1, 1), shape) for tone, job in pairs]
+        smalls = [pad(tone.encode(job.image_hwc).clip(0, 1), shape) for tone, job in pairs]
         small_bchw = torch.from_numpy(np.stack(smalls)).permute(0, 3, 1, 2).contiguous()
         channels = int(self._pipeline.vae.config.latent_channels)
         grid = (channels, shape[0] // self.cell, shape[1] // self.cell)
@@ -210,7 +209,7 @@ class DiffusersUpscaler:
         steps: int,
         guidance: float,
     ) -> Tensor:
-        """A tile of every image of a batch, from -1 to 1."""
+        """A tile of every image of a batch, from 0 to 1."""
         rows, columns = (slice(s.start // self.cell, s.stop // self.cell) for s in window)
         place = window[0].start * ROW + window[1].start
         made = self._pipeline(
@@ -223,7 +222,7 @@ class DiffusersUpscaler:
             guidance_scale=guidance,
             output_type="pt",
         ).images
-        return torch.as_tensor(made).float().cpu() * 2 - 1
+        return torch.as_tensor(made).float().cpu()
 
 
 def _silent(job: EnlargeJob) -> bool:

@@ -13,7 +13,6 @@ native models.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,7 +24,7 @@ from pipeline.diffusion.buckets import Shape, pad
 from pipeline.diffusion.feather import Window
 from pipeline.diffusion.memory import made_in_batches
 from pipeline.diffusion.tiling import starts
-from pipeline.diffusion.tone import Curve, FloatImage, Tone
+from pipeline.diffusion.tone import Curve, FloatImage, plain_tone
 from pipeline.model import Made, PaintJob
 from pipeline.seeds import gaussian
 from schemas.errors import SampleError
@@ -87,7 +86,7 @@ class SpandrelPainter:
             what = "the mask is the whole image, and the model fills from what is around it"
             return SampleError("no_surroundings", what)
         blank = _blanked(image, hole)
-        tone = replace(Tone.of(blank, "linear"), mean=0, deviation=1)
+        tone = plain_tone(blank)
         shape = padded(shape, self.tile, self._network.size_requirements)
         values, holes = pad(tone.encode(blank).clip(0, 1), shape), pad(hole[:, :, None], shape)
 

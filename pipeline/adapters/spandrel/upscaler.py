@@ -10,7 +10,6 @@ for gray images each channel is an image of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -22,7 +21,7 @@ from pipeline.diffusion.buckets import Shape, pad
 from pipeline.diffusion.feather import Window, feathered
 from pipeline.diffusion.memory import made_in_batches
 from pipeline.diffusion.resample import resized_values
-from pipeline.diffusion.tone import FloatImage, Tone
+from pipeline.diffusion.tone import FloatImage, Tone, plain_tone
 from pipeline.model import EnlargeJob, Made
 from schemas.errors import SampleError
 from schemas.sample import ImageArray
@@ -88,7 +87,7 @@ class SpandrelUpscaler:
         return made_in_batches(self, shapes, sizes.multiple_of, pixels, make)
 
     def _batch(self, images: Sequence[ImageArray], shape: Shape) -> list[Made]:
-        tones = [replace(Tone.of(image, "linear"), mean=0, deviation=1) for image in images]
+        tones = [plain_tone(image) for image in images]
         smalls = [tone.encode(image) for tone, image in zip(tones, images, strict=True)]
         stacked = np.stack([pad(small.clip(0, 1), shape) for small in smalls])
         small_bchw = torch.from_numpy(stacked).permute(0, 3, 1, 2)

@@ -248,8 +248,8 @@ def test_a_digest_is_of_what_is_in_the_folder(
 
 def test_what_an_upscaler_does_not_have_is_refused_in_one_line() -> None:
     name = "StableDiffusionLatentUpscalePipeline"
-    for field, value in (("lora", "x.safetensors"), ("vae", "x"), ("scheduler", "DDIMScheduler")):
-        value = {"lora": value} if field == "lora" else value
+    wrong = {"lora": {"lora": "x.safetensors"}, "vae": "x", "scheduler": "DDIMScheduler"}
+    for field, value in wrong.items():
         spec = DiffusersModel.model_validate({"diffusers": "folder", field: value})
         with pytest.raises(ModelError, match=f"takes no {field}; leave it out"):
             check_upscaler(spec, name)
