@@ -8,6 +8,7 @@ model does not know.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from pipeline.config import report
 from pipeline.gate import Gate
@@ -17,6 +18,11 @@ from pipeline.op import Op
 from pipeline.problems import Place, Problem, listed, shown
 from pipeline.recipe import FullRecipe
 from schemas.errors import ModelError, RecipeError
+
+_FILLS_ONLY: Final = (
+    "it fills holes from what is around them: objects would vanish whose labels stay; it is good "
+    "for region: remove, background, and regions with protect: objects"
+)
 
 
 def check_models(recipe: FullRecipe) -> dict[str, ModelCard]:
@@ -59,7 +65,10 @@ def _misfits(
     if needed and not card.does.intersection(needed):
         able = listed(other for other in cards if cards[other].does.intersection(needed))
         says = f"the model {name} cannot {' or '.join(needed)}; it can {listed(card.does)}"
-        yield Problem((*place, "model"), says, (f"models here that can: {able}",))
+        hints = [f"models here that can: {able}"]
+        if "redraw" in needed and "inpaint" in card.does:
+            hints.append(_FILLS_ONLY)
+        yield Problem((*place, "model"), says, tuple(hints))
         return
     scale = getattr(step, "scale", None)
     if scale is not None and card.scales is not None and scale not in card.scales:

@@ -29,8 +29,8 @@ def tiled(
         return predict(x_bchw, condition_bchw)
     total = torch.zeros_like(x_bchw)
     weight = torch.zeros_like(x_bchw[:1, :1])
-    for top in _starts(height, tile, overlap):
-        for left in _starts(width, tile, overlap):
+    for top in starts(height, tile, overlap):
+        for left in starts(width, tile, overlap):
             window = (..., slice(top, top + tile), slice(left, left + tile))
             value = predict(x_bchw[window], condition_bchw[window])
             ramp = (
@@ -42,7 +42,7 @@ def tiled(
     return total / weight
 
 
-def _starts(side: int, tile: int, overlap: int) -> list[int]:
+def starts(side: int, tile: int, overlap: int) -> list[int]:
     """Where tiles start: `tile - overlap` apart, and the last one ends at the border."""
     if side <= tile:
         return [0]
