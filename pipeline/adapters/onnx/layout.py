@@ -108,10 +108,11 @@ def _image(where: str, inputs: Sequence[Port]) -> tuple[Port, bool, bool, tuple[
     if len(port.shape) not in (3, 4):
         raise wrong
     sides = port.shape[-3:]
+    batched = len(port.shape) == 4
+    if sides[0] != 3 and sides[2] == 3:
+        return port, batched, True, (sides[0], sides[1])
     if sides[0] in (3, None):
-        return port, len(port.shape) == 4, False, (sides[1], sides[2])
-    if sides[2] == 3:
-        return port, len(port.shape) == 4, True, (sides[0], sides[1])
+        return port, batched, False, (sides[1], sides[2])
     raise wrong
 
 

@@ -6,8 +6,14 @@ says. Shapes are compared on the meta device, where a network of any size takes 
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from pydantic import JsonValue
 
 from pipeline.problems import listed, nearest
 from schemas.errors import ModelError
@@ -68,14 +74,18 @@ def count_classes(spec: TorchvisionModel) -> int:
     """How many classes the weights are for, the background counted; ModelError with the first
     tensor that does not fit the network.
     """
-    given = _shapes_of(Path(spec.weights))
-    two, three = (_expected(spec, count) for count in (2, 3))
+    return count_in(shapes_in(Path(spec.weights)), spec)
+
+
+def count_in(given: Shapes, spec: TorchvisionModel) -> int:
+    """The same of shapes: two networks that differ in nothing else tell where the number stands."""
+    two, three = (expected_shapes(spec, count) for count in (2, 3))
     telling = next(name for name in two if two[name] != three[name])
     count = 2
     if given.get(telling):
         per_class = three[telling][0] - two[telling][0]
         count = max(1, round(given[telling][0] / per_class))
-    _check_fit(spec, given, _expected(spec, count))
+    _check_fit(spec, given, expected_shapes(spec, count))
     return count
 
 
@@ -99,23 +109,32 @@ def filled(spec: TorchvisionModel) -> nn.Module:
     from safetensors.torch import load_file
 
     with torch.random.fork_rng(devices=[]):
-        net = _built(spec, count_classes(spec))
+        net = _built(spec.torchvision, _settings(spec), count_classes(spec))
     # Every name and shape was compared: what may differ is no part of the evaluation.
     net.load_state_dict(load_file(spec.weights), strict=False)
     return net.eval().requires_grad_(False)
 
 
-def _expected(spec: TorchvisionModel, count: int) -> Shapes:
+def expected_shapes(spec: TorchvisionModel, count: int) -> Shapes:
+    """Of every tensor of the network with so many classes."""
+    settings = json.dumps(_settings(spec), sort_keys=True)
+    return _shapes(spec.torchvision, settings, count)
+
+
+@lru_cache(maxsize=16)
+def _shapes(name: str, settings: str, count: int) -> Shapes:
+    """Of a network on the meta device. To make one takes up to half a second, and a run asks for
+    the same one again and again: cached, settings as JSON.
+    """
     import torch
 
     with torch.device("meta"):
-        net = _built(spec, count)
-    return {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+        net = _built(name, json.loads(settings), count)
+    return {key: tuple(tensor.shape) for key, tensor in net.state_dict().items()}
 
 
-def _built(spec: TorchvisionModel, count: int) -> nn.Module:
-    from torchvision.models import get_model
-
+def _settings(spec: TorchvisionModel) -> dict[str, JsonValue]:
+    """What the builder gets; a detector normalises in the network itself."""
     for name in spec.settings:
         if name in OURS:
             raise ModelError(f"{spec.torchvision}: settings: {name} {OURS[name]}")
@@ -123,17 +142,42 @@ def _built(spec: TorchvisionModel, count: int) -> nn.Module:
     if job_of(spec) == "detect":
         statistics = {"image_mean": spec.mean, "image_std": spec.deviation}
         settings |= {name: list(value) for name, value in statistics.items() if value is not None}
+    return settings
+
+
+def _built(name: str, settings: Mapping[str, JsonValue], count: int) -> nn.Module:
+    from torchvision.models import get_model
+
     try:
         net: nn.Module = get_model(
-            spec.torchvision, weights=None, weights_backbone=None, num_classes=count, **settings
+            name, weights=None, weights_backbone=None, num_classes=count, **settings
         )
-    except (TypeError, ValueError, AttributeError, AssertionError) as error:
-        says = " ".join(str(error).split())
-        raise ModelError(f"{spec.torchvision}: settings: {says}") from None
+    except (TypeError, ValueError, AttributeError, AssertionError, NotImplementedError) as error:
+        raise ModelError(f"{name}: settings: {' '.join(str(error).split())}") from None
+    _check_known(name, settings, signature(type(net)))
     return net
 
 
-def _shapes_of(path: Path) -> Shapes:
+def _check_known(name: str, settings: Mapping[str, JsonValue], network: Signature) -> None:
+    """Some builders take any name and forget it."""
+    from torchvision.models import get_model_builder
+
+    takers = (signature(get_model_builder(name)), network)
+    legal = {
+        key
+        for taker in takers
+        for key, parameter in taker.parameters.items()
+        if parameter.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    } - set(OURS)
+    for key in settings:
+        if key not in legal and key not in OURS:
+            near = nearest(key, legal)
+            says = near[0] if near else f"legal are {listed(legal)}"
+            raise ModelError(f"{name}: settings: there is no {key}; {says}")
+
+
+def shapes_in(path: Path) -> Shapes:
+    """Of every tensor of a file, by its header alone."""
     from safetensors import SafetensorError, safe_open
 
     try:
