@@ -165,7 +165,9 @@ class Detector(Model, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ClassMap:
-    """Which class a segmenter sees at every pixel: `ids_hw` are positions in `names`."""
+    """Which class a segmenter sees at every pixel: `ids_hw` are positions in `names`, IGNORE_ID
+    where it sees something that the dataset does not know.
+    """
 
     ids_hw: ByteArray
     names: tuple[str, ...] = field(default=())

@@ -78,6 +78,23 @@ def _misfits(
         if getattr(step, field, ()) and not card.prompted:
             yield Problem((*place, field), f"the model {name} takes no text; leave it out")
     yield from _unknown_classes((*place, "model"), name, card, recipe)
+    if isinstance(step, Gate):
+        yield from _nothing_to_judge((*place, "model"), name, card, recipe)
+
+
+def _nothing_to_judge(
+    place: Place, name: str, card: ModelCard, recipe: FullRecipe
+) -> Iterator[Problem]:
+    """A judge of labels that the source does not have, or whose names it does not tell."""
+    source = recipe.source
+    if "detect" in card.does and source.labels is None:
+        yield Problem(place, f"the model {name} finds objects, and source.labels is null")
+    if "segment" in card.does and source.segmentation is None:
+        says = f"the model {name} tells the class of every pixel, and there are no class-id maps"
+        yield Problem(place, says, ("source.segmentation names their suffix: seg.png",))
+    elif "segment" in card.does and source.seg_classes is None:
+        says = f"the model {name} tells classes by name, and the ids of the maps have none"
+        yield Problem(place, says, ("source.seg_classes lists the names, by id",))
 
 
 def _unknown_classes(

@@ -144,6 +144,7 @@ class SpandrelModel(Spec):
 
 
 Score = Annotated[float, Field(ge=0, le=1)]
+Deviation = Annotated[float, Field(gt=0)]
 ClassNames = Annotated[dict[int, str], Field(min_length=1)]
 """What the numbers of a detector or a segmenter mean in the dataset's own class names."""
 
@@ -180,17 +181,20 @@ class OnnxModel(_Looker):
     onnx: str = Field(min_length=1)
     size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    deviation: tuple[Deviation, Deviation, Deviation] = (1.0, 1.0, 1.0)
 
 
 class TorchvisionModel(_Looker):
     """A detector or a segmenter of torchvision by its name, with weights of your own.
 
-    `settings` go to the builder (`min_size: 320`).
+    `settings` go to the builder (`min_size: 320`). `mean` and `deviation` are what it was trained
+    with, of values from 0 to 1; left out, what torchvision trains it with.
     """
 
     torchvision: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     weights: str = Field(min_length=1, description="a .safetensors file")
+    mean: tuple[float, float, float] | None = None
+    deviation: tuple[Deviation, Deviation, Deviation] | None = None
     settings: dict[str, JsonValue] = Field(default_factory=dict)
 
 
