@@ -32,10 +32,32 @@ Palette = Mapping[str, Colour]
 CANNY: Final = (100, 200)
 """Thresholds of the edges, as the ControlNets for them were trained."""
 
-VOC: Final = (
-    "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse "
-    "motorbike person pottedplant sheep sofa train tvmonitor"
-).split()
+VOC: Final = tuple(
+    name.strip()
+    for name in [
+        "\n    background",
+        " aeroplane",
+        " bicycle",
+        " bird",
+        " boat",
+        " bottle",
+        " bus",
+        " car",
+        " cat",
+        " chair",
+        " cow",
+        " diningtable",
+        "\n    dog",
+        " horse",
+        " motorbike",
+        " person",
+        " pottedplant",
+        " sheep",
+        " sofa",
+        " train",
+        " tvmonitor\n    ",
+    ]
+)
 
 
 class Shown:
@@ -108,7 +130,8 @@ class Depth:
 
         folder: Path = folder_of(spec.repo, spec.revision, "depth_model")
         try:
-            self._processor: Any = AutoImageProcessor.from_pretrained(
+            processor_of: Any = AutoImageProcessor
+            self._processor: Any = processor_of.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )
             model: Any = AutoModelForDepthEstimation.from_pretrained(

@@ -85,7 +85,7 @@ def load(spec: DiffusersModel, device: str) -> Loaded:
         painter.set_progress_bar_config(disable=True)
     _place(spec, one, device)
     side = _native_side(base)
-    multiple = _multiple(base)
+    multiple, token = _multiple(base), _token(base)
     windows = Windows(denoiser_of(one), getattr(one, "controlnet", None))
     shapes = Shapes(rounded(spec.tile or side, multiple), multiple)
     _by_parts(one.vae, max(max(shape) for shape in shapes.buckets))
@@ -100,7 +100,7 @@ def load(spec: DiffusersModel, device: str) -> Loaded:
         encodings,
         shapes,
         base.vae_scale_factor,
-        _token(base),
+        token,
         usual_of(base, names),
         torch.device(device),
     )
@@ -147,7 +147,7 @@ def _base(spec: DiffusersModel, folder: Path, dtype: torch.dtype) -> DiffusionPi
         parts["vae"] = _network(path, "AutoencoderKL", dtype, None)
     pipeline = diffusers.DiffusionPipeline.from_pretrained(
         folder,
-        torch_dtype=dtype,
+        dtype=dtype,
         use_safetensors=True,
         local_files_only=True,
         variant=spec.variant,
@@ -173,7 +173,7 @@ def _network(folder: Path, usual: str, dtype: torch.dtype, variant: str | None) 
     if kind is None or not issubclass(kind, diffusers.ModelMixin):
         raise ModelError(f"{folder}: is a {name}, which this diffusers does not have")
     network: nn.Module = kind.from_pretrained(
-        folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True, variant=variant
+        folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=variant
     )
     return network
 

@@ -1,4 +1,4 @@
-"""LoRAs: low-rank weights that are added to a pipeline's own when it is loaded, once and for all."""
+"""LoRAs: low-rank weights, added to a pipeline's own when it is loaded, once and for all."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from schemas.sample import BoolArray, ByteArray
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-    from pipeline.diffusion.tone import Curve
+    from pipeline.diffusion.tone import Curve, FloatImage
 
 CPU_IMAGES: Final = 1
 """Of native size in a batch on a CPU, which gains nothing from more."""
@@ -144,7 +144,7 @@ class DiffusersPainter:
         self, group: Group, jobs: Sequence[PaintJob], steps: int, guidance: float
     ) -> list[Made]:
         """One call of the pipeline."""
-        pipeline = self.loaded.inpaint if group.masked else self.loaded.img2img
+        pipeline = (self.loaded.inpaint if group.masked else None) or self._any
         generators = [torch.Generator("cpu").manual_seed(job.noise) for job in jobs]
         arguments = {
             "prompt": [job.prompt for job in jobs],
@@ -184,7 +184,7 @@ class DiffusersPainter:
 
     @contextmanager
     def _windowed(self, shape: Shape, arguments: dict[str, Any]) -> Iterator[None]:
-        """Looks at a larger shape in windows, which are told that they are pictures of their own."""
+        """Looks at a larger shape in windows, each of them a picture of its own to the network."""
         loaded = self.loaded
         if not loaded.shapes.tiled(shape):
             yield
@@ -246,13 +246,14 @@ def _own_noise(
         scheduler.step = step
 
 
-def _finished(job: PaintJob, made_hwc: Any) -> Made:
+def _finished(job: PaintJob, made_hwc: FloatImage) -> Made:
     """Cut back, joined, rounded once, and put where the image is free."""
     sample = job.sample
     made = made_hwc[: sample.height, : sample.width]
     if not np.isfinite(made).all():
         return SampleError("not_finite", "the model returned NaN or infinity")
     if job.hole:
-        made = joined(made, sample.rgb_hwc.astype(np.float32) / 255, job.free_hw)
+        picture = sample.rgb_hwc.astype(np.float32) / np.float32(255)
+        made = joined(made, picture, job.free_hw)
     rounded = np.round(np.clip(made, 0, 1) * 255).astype(np.uint8)
     return np.where(job.free_hw[:, :, None], rounded, sample.image_hwc)

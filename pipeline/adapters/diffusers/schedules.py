@@ -30,7 +30,7 @@ def steps_of(strength: float, steps: int) -> int:
 
 
 @cache
-def strength_for(pipeline: type[DiffusionPipeline], steps: int, run: int) -> float:
+def strength_for(pipeline: type[Any], steps: int, run: int) -> float:
     """A strength for which this pipeline runs exactly the last `run` of its steps."""
     for strength in candidates(steps, run):
         if timesteps_run(pipeline, steps, strength) == run:

@@ -22,7 +22,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-import torch
 from torch import Tensor
 
 from pipeline.diffusion.buckets import Shape
@@ -176,4 +175,4 @@ def _as_grid(value: Tensor, grid: Shape) -> Tensor:
     """(b, c, h, w) of (b, tokens, c); what is one already, as it is."""
     if value.ndim == 4:
         return value
-    return value.transpose(1, 2).unflatten(2, grid)
+    return value.transpose(1, 2).reshape(len(value), -1, *grid)
