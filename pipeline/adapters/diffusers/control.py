@@ -32,32 +32,11 @@ Palette = Mapping[str, Colour]
 CANNY: Final = (100, 200)
 """Thresholds of the edges, as the ControlNets for them were trained."""
 
-VOC: Final = tuple(
-    name.strip()
-    for name in [
-        "\n    background",
-        " aeroplane",
-        " bicycle",
-        " bird",
-        " boat",
-        " bottle",
-        " bus",
-        " car",
-        " cat",
-        " chair",
-        " cow",
-        " diningtable",
-        "\n    dog",
-        " horse",
-        " motorbike",
-        " person",
-        " pottedplant",
-        " sheep",
-        " sofa",
-        " train",
-        " tvmonitor\n    ",
-    ]
-)
+_VOC = """
+background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse
+motorbike person pottedplant sheep sofa train tvmonitor
+"""
+VOC: Final = _VOC.split()
 
 
 class Shown:

@@ -124,11 +124,12 @@ class DiffusersPainter:
 
     def _most(self, steps: int) -> int:
         """Steps of the whole schedule; a consistency model's has at most as many as it learnt."""
-        learnt = self._any.scheduler.config.get("original_inference_steps")
+        learnt = self.any.scheduler.config.get("original_inference_steps")
         return steps if learnt is None else min(steps, int(learnt))
 
     @property
-    def _any(self) -> DiffusionPipeline:
+    def any(self) -> DiffusionPipeline:
+        """One of the two; they share their networks and their scheduler."""
         return self.loaded.img2img or self.loaded.inpaint
 
     def _made(
@@ -144,7 +145,7 @@ class DiffusersPainter:
         self, group: Group, jobs: Sequence[PaintJob], steps: int, guidance: float
     ) -> list[Made]:
         """One call of the pipeline."""
-        pipeline = (self.loaded.inpaint if group.masked else None) or self._any
+        pipeline = (self.loaded.inpaint if group.masked else None) or self.any
         generators = [torch.Generator("cpu").manual_seed(job.noise) for job in jobs]
         arguments = {
             "prompt": [job.prompt for job in jobs],
@@ -161,8 +162,8 @@ class DiffusersPainter:
             arguments["mask_image"] = torch.from_numpy(np.stack(masks))[:, None].float()
         with _own_noise(pipeline, generators), self._windowed(group.shape, arguments):
             images = pipeline(**arguments).images
-        if pipeline is not self._any:
-            self._any.maybe_free_model_hooks()  # they are shared, and its own are the other's
+        if pipeline is not self.any:
+            self.any.maybe_free_model_hooks()  # they are shared, and its own are the other's
         made = images.float().cpu().permute(0, 2, 3, 1).numpy()
         return [_finished(*pair) for pair in zip(jobs, made, strict=True)]
 

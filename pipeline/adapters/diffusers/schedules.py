@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Sequence
-from functools import cache
 from math import nextafter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,8 +28,7 @@ def steps_of(strength: float, steps: int) -> int:
     return min(steps, max(1, round(strength * steps)))
 
 
-@cache
-def strength_for(pipeline: type[Any], steps: int, run: int) -> float:
+def strength_for(pipeline: type[DiffusionPipeline], steps: int, run: int) -> float:
     """A strength for which this pipeline runs exactly the last `run` of its steps."""
     for strength in candidates(steps, run):
         if timesteps_run(pipeline, steps, strength) == run:
