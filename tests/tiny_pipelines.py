@@ -243,6 +243,7 @@ def vae(**others: Any) -> Any:
         "latent_channels": 4,
         "norm_num_groups": 2,
         "sample_size": NATIVE,
+        "mid_block_add_attention": False,  # half a minute for 2000x1500 on a CPU
     }
     return AutoencoderKL(**sizes | others)
 

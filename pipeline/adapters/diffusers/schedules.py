@@ -70,17 +70,17 @@ def check_scheduler(scheduler: Scheduler) -> None:
     import diffusers
     from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
-    found = getattr(diffusers, scheduler.name, None)
-    if not (inspect.isclass(found) and issubclass(found, SchedulerMixin)):
-        names = [name for name in dir(diffusers) if name.endswith("Scheduler")]
-        near = difflib.get_close_matches(scheduler.name, names, 1, 0.3)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ModelError(f"scheduler: diffusers has none called {scheduler.name}{hint}")
     if scheduler.name in FOREIGN_NOISE or scheduler.settings.get("stochastic_sampling"):
         raise ModelError(
             f"scheduler: {scheduler.name} draws noise that is not each sample's own, so that no "
             "sample could be made again; take another one"
         )
+    found = getattr(diffusers, scheduler.name, None)
+    if not (inspect.isclass(found) and issubclass(found, SchedulerMixin)):
+        names = [name for name in dir(diffusers) if name.endswith("Scheduler")]
+        near = difflib.get_close_matches(scheduler.name, names, 1, 0.3)
+        hint = f"; did you mean {near[0]}?" if near and near != [scheduler.name] else ""
+        raise ModelError(f"scheduler: diffusers has none called {scheduler.name} here{hint}")
     known = inspect.signature(found.__init__).parameters
     for name in scheduler.settings:
         if name not in known:
