@@ -22,10 +22,11 @@ from pipeline.adapters.diffusers.folder import (
     settings_of,
     weight_files,
 )
-from pipeline.adapters.diffusers.hub import Place, is_repository, place_of
+from pipeline.adapters.diffusers.hub import Place, place_of
+from pipeline.adapters.diffusers.lora import lora_file
 from pipeline.adapters.diffusers.schedules import check_scheduler
-from pipeline.adapters.diffusers.upscaler import upscaler_scale
-from pipeline.adapters.files import check_safetensors, digest_of_files
+from pipeline.adapters.diffusers.upscaler import check_upscaler, upscaler_scale
+from pipeline.adapters.files import digest_of_files
 from pipeline.model import Job, ModelCard
 from schemas.errors import ModelError
 from schemas.models import ControlNet, DiffusersModel, HubModel, Lora
@@ -37,6 +38,8 @@ def card_of(spec: DiffusersModel) -> ModelCard:
     place = place_of(spec.diffusers, spec.revision)
     kind = pipeline_class(place.folder)
     does = _jobs(kind, spec)
+    if "upscale" in does:
+        check_upscaler(spec, kind)
     parts = [
         part
         for part in components(place.folder)
@@ -113,21 +116,6 @@ def _vae(spec: HubModel, variant: str | None) -> str:
     part = Component("vae", place.folder, "diffusers", str(kind))
     check_component(part, variant)
     return _pin(place, [*settings_of(place.folder), *weight_files(place.folder, variant)])
-
-
-def lora_file(spec: Lora) -> Path:
-    """The file of low-rank weights. ModelError where it is none, or there are several."""
-    path = Path(spec.lora)
-    if path.suffix and not path.is_dir() and not is_repository(spec.lora):
-        check_safetensors(path, "LoRA weights")
-        return path
-    folder = place_of(spec.lora, spec.revision).folder
-    found = [folder / spec.file] if spec.file else sorted(folder.glob("*.safetensors"))
-    if len(found) != 1:
-        names = ", ".join(one.name for one in found) or "no .safetensors"
-        raise ModelError(f"{folder}: {names}; say which with file:")
-    check_safetensors(found[0], "LoRA weights")
-    return found[0]
 
 
 def _lora(spec: Lora) -> str:
