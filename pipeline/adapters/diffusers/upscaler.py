@@ -141,8 +141,8 @@ class DiffusersUpscaler:
         factor = int(pipeline.vae_scale_factor)
         self.cell = 1 if self.kind.scale == 4 else factor // 2
         """Pixels of the small image for one latent of the large one."""
-        levels = 2 ** (len(pipeline.unet.config.block_out_channels) - 1)
-        self.multiple = lcm(factor, self.cell * levels)
+        # two latents at the lowest level of the network, which reflects them at its border
+        self.multiple = lcm(factor, self.cell * 2 ** len(pipeline.unet.config.block_out_channels))
         native = int(pipeline.unet.config.sample_size) * self.cell
         self.tile = -(-(spec.tile or native) // self.multiple) * self.multiple
 

@@ -38,11 +38,13 @@ def esrgan(scale: int = 4, channels: int = 3) -> nn.Module:
     return net
 
 
-def compact(scale: int = 2) -> nn.Module:
+def compact(scale: int = 2, channels: int = 3) -> nn.Module:
     """Sees 4 pixels far: its four convolutions."""
     from spandrel.architectures.Compact import Compact
 
-    net: nn.Module = Compact(num_feat=8, num_conv=2, upscale=scale)
+    net: nn.Module = Compact(
+        num_in_ch=channels, num_out_ch=channels, num_feat=8, num_conv=2, upscale=scale
+    )
     return net
 
 

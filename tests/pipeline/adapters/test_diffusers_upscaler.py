@@ -107,14 +107,14 @@ def _x2(folder: Path) -> Any:
         in_channels=8,
         out_channels=5,
         act_fn="gelu",
-        block_out_channels=(8, 16),
+        block_out_channels=(32, 32, 64, 64),
         layers_per_block=1,
-        down_block_types=("KDownBlock2D", "KCrossAttnDownBlock2D"),
-        up_block_types=("KCrossAttnUpBlock2D", "KUpBlock2D"),
+        down_block_types=("KDownBlock2D", *("KCrossAttnDownBlock2D",) * 3),
+        up_block_types=(*("KCrossAttnUpBlock2D",) * 3, "KUpBlock2D"),
         mid_block_type=None,
         cross_attention_dim=16,
         attention_head_dim=8,
-        norm_num_groups=4,
+        norm_num_groups=None,
         time_embedding_type="fourier",
         timestep_post_act="gelu",
         time_cond_proj_dim=144,
@@ -144,7 +144,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def upscalers(folders: Mapping[str, Path]) -> Iterator[dict[str, DiffusersUpscaler]]:
     """In batches of two tiles: full ones would only cost time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.adapters.diffusers.upscaler.CPU_BATCH_PIXELS", 2 * 64 * 64)
+        patch.setattr("pipeline.adapters.diffusers.upscaler.CPU_BATCH_PIXELS", 2 * 48 * 48)
         made = {}
         for name, folder in folders.items():
             spec = DiffusersModel(diffusers=str(folder), tile=64)
