@@ -117,7 +117,8 @@ def filled(spec: TorchvisionModel) -> nn.Module:
 
 def expected_shapes(spec: TorchvisionModel, count: int) -> Shapes:
     """Of every tensor of the network with so many classes."""
-    settings = json.dumps(_settings(spec), sort_keys=True)
+    shaping = {name: value for name, value in _settings(spec).items() if name not in OURS}
+    settings = json.dumps(shaping, sort_keys=True)  # image_mean and image_std shape nothing
     return _shapes(spec.torchvision, settings, count)
 
 
@@ -159,10 +160,14 @@ def _built(name: str, settings: Mapping[str, JsonValue], count: int) -> nn.Modul
 
 
 def _check_known(name: str, settings: Mapping[str, JsonValue], network: Signature) -> None:
-    """Some builders take any name and forget it."""
-    from torchvision.models import get_model_builder
+    """Builders take any name. Those of detectors pass it on, and some networks forget it; those of
+    segmenters forget it themselves.
+    """
+    from torchvision.models import detection, get_model_builder, list_models
 
-    takers = (signature(get_model_builder(name)), network)
+    takers = [signature(get_model_builder(name))]
+    if name in list_models(module=detection):
+        takers.append(network)
     legal = {
         key
         for taker in takers

@@ -209,6 +209,10 @@ REFUSED = {
     "background": ({"classes": {0: "disc"}}, "0 is its background"),
     "fetching": ({"settings": {"weights_backbone": "DEFAULT"}}, "never fetched"),
     "counting": ({"settings": {"num_classes": 9}}, "is read from the weights"),
+    "forgotten setting": (
+        {"torchvision": SEGMENTER, "settings": {"low_channels": 9}},
+        "settings: there is no low_channels",
+    ),
     "unknown setting": ({"settings": {"min_sise": 3}}, "settings: .*min_sise"),
 }
 
