@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,9 +173,12 @@ def _network(folder: Path, usual: str, dtype: torch.dtype, variant: str | None) 
     kind = getattr(diffusers, str(name), None)
     if kind is None or not issubclass(kind, diffusers.ModelMixin):
         raise ModelError(f"{folder}: is a {name}, which this diffusers does not have")
-    network: nn.Module = kind.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=variant
-    )
+    with warnings.catch_warnings():
+        # FluxControlNetModel's own import, in diffusers 0.42
+        warnings.filterwarnings("ignore", "`FluxPosEmbed` is deprecated", FutureWarning)
+        network: nn.Module = kind.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=variant
+        )
     return network
 
 

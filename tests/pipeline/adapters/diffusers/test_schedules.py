@@ -50,7 +50,10 @@ def test_a_strength_is_a_share_of_the_steps_and_at_least_one() -> None:
 @pytest.mark.parametrize(
     ("scheduler", "message"),
     [
-        ({"name": "DPMSolverMultistep"}, "none called DPMSolverMultistep here; did you mean DPMSolverM"),
+        (
+            {"name": "DPMSolverMultistep"},
+            "none called DPMSolverMultistep here; did you mean DPM",
+        ),
         ({"name": "StableDiffusionPipeline"}, "none called StableDiffusionPipeline"),
         ({"name": "DPMSolverSDEScheduler"}, "not each sample's own"),
         (
