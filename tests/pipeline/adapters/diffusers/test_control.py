@@ -21,6 +21,7 @@ from pipeline.adapters.diffusers.control import (
     segmentation,
     voc_colour,
 )
+from schemas.errors import ModelError
 from schemas.models import DiffusersModel, HubModel
 from schemas.sample import IGNORE_ID, Sample
 from tests import tiny_pipelines as tiny
@@ -47,7 +48,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def depth_estimator() -> Any:
     """A tiny DPT with a plain vision transformer."""
-    return DPTForDepthEstimation(
+    model = DPTForDepthEstimation(
         DPTConfig(
             hidden_size=16,
             num_hidden_layers=4,
@@ -61,6 +62,9 @@ def depth_estimator() -> Any:
             is_hybrid=False,
         )
     )
+    convolutions = [part for part in model.head.modules() if isinstance(part, torch.nn.Conv2d)]
+    convolutions[-1].bias.data.fill_(5.0)  # its depth is never negative, and mostly 0 otherwise
+    return model
 
 
 def controlled(folders: dict[str, Path], base: str = "sd", *nets: dict[str, Any]) -> Any:
@@ -108,6 +112,14 @@ def test_several_controlnets_hold_together(folders: dict[str, Path]) -> None:
     jobs = [job(), job(90, 150)]
     for a, b in zip(images(both, jobs, steps=2), images(one, jobs, steps=2), strict=True):
         assert not np.array_equal(a, b)
+
+
+def test_a_controlnet_of_another_family_is_refused_in_one_line(folders: dict[str, Path]) -> None:
+    for base, net in (("flux", "net"), ("sd", "flux-net")):
+        control = {"controlnet": str(folders[net]), "shows": "canny"}
+        with pytest.raises(ModelError, match="it is for another family") as caught:
+            again(folders[base], controlnet=control)
+        assert "\n" not in str(caught.value)
 
 
 def test_only_a_segmentation_lets_a_pipeline_synthesize(folders: dict[str, Path]) -> None:

@@ -97,7 +97,13 @@ def test_what_a_family_can_do_is_known_by_its_name() -> None:
     assert jobs_of("StableDiffusionPipeline", ["canny"]) == both
     assert jobs_of("FluxPipeline", ["canny", "segmentation"]) == both | {"synthesize"}
     assert jobs_of("StableDiffusionUpscalePipeline") == {"upscale"}
-    useless = "FluxKontextPipeline", "QwenImageEditPipeline", "IFPipeline", "WanPipeline", "Nothing"
-    assert {jobs_of(name) for name in useless} == {frozenset()}
+    useless = (
+        "FluxKontextPipeline",
+        "QwenImageEditPipeline",
+        "IFPipeline",
+        "ZImagePipeline",
+        "Nothing",
+    )
+    assert {jobs_of(f"{name}Pipeline") for name in names} == {frozenset()}
     assert jobs_of("StableDiffusion3Pipeline", ["canny"]) == frozenset()
     assert jobs_of("FluxControlPipeline") == frozenset()

@@ -16,7 +16,7 @@ from pipeline.adapters.diffusers import load
 from schemas.errors import ModelError
 from schemas.models import DiffusersModel
 from tests import tiny_pipelines as tiny
-from tests.pipeline.adapters.diffusers.looking import again, images, job
+from tests.pipeline.adapters.diffusers.looking import again, images, job, loaded
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,11 @@ def test_few_step_models_have_few_steps_and_no_guidance(folder: Path) -> None:
         few = again(folder, scheduler=scheduler)
         assert (few.usual_steps, few.usual_guidance) == (4, 0)
     images(again(folder, scheduler="LCMScheduler"), [job()], steps=80)  # more than it learnt
+
+
+def test_a_consistency_model_can_run_any_number_of_its_steps(tmp_path: Path) -> None:
+    painter = loaded(tmp_path, tiny.lcm)
+    images(painter, [job(strength=run / 50) for run in (1, 7, 28, 29)], steps=50)
 
 
 def test_half_precision_makes_about_the_same_picture(folder: Path) -> None:
