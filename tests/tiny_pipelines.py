@@ -7,6 +7,7 @@ it was trained for. The tokenizers know bytes and nothing else.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -193,18 +194,20 @@ def flux_controlnet() -> Any:
     """For Flux's transformer."""
     from diffusers import FluxControlNetModel
 
-    net = FluxControlNetModel(
-        patch_size=1,
-        in_channels=16,
-        num_layers=1,
-        num_single_layers=1,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=2 * WIDTH,
-        pooled_projection_dim=WIDTH,
-        axes_dims_rope=[4, 4, 8],
-        guidance_embeds=True,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`FluxPosEmbed` is deprecated", FutureWarning)
+        net = FluxControlNetModel(
+            patch_size=1,
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=2 * WIDTH,
+            pooled_projection_dim=WIDTH,
+            axes_dims_rope=[4, 4, 8],
+            guidance_embeds=True,
+        )
     layers = [*net.controlnet_blocks, *net.controlnet_single_blocks, net.controlnet_x_embedder]
     for layer in layers:
         torch.nn.init.normal_(layer.weight, std=0.5)

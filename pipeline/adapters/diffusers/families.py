@@ -102,12 +102,13 @@ def paints(pipeline: type[DiffusionPipeline] | None, controlled: bool) -> bool:
         return False
     parts = inspect.signature(pipeline.__init__).parameters
     encode = getattr(pipeline, "encode_prompt", None)
+    words = {} if encode is None else inspect.signature(encode).parameters
     return (
         takes(pipeline, "control_image") == controlled
         and "vae" in parts
         and ("unet" in parts or "transformer" in parts)
-        and encode is not None
-        and "image" not in inspect.signature(encode).parameters
+        and "num_images_per_prompt" in words  # else lists of tensors: Z-Image
+        and "image" not in words
     )
 
 
@@ -126,8 +127,9 @@ def guided(
 ) -> dict[str, Any]:
     """The arguments that say how strongly the text is followed.
 
-    A network that learnt the guidance as a number (Flux dev) is given it; one that is asked twice
-    a step, with and without the text, is not asked the second time at a guidance of 1 or less.
+    A network that learnt the guidance as a number (Flux dev) is given it, and has no use for a
+    negative prompt; one that is asked twice a step, with and without the text, is not asked the
+    second time at a guidance of 1 or less.
     """
     kind = type(pipeline)
     denoiser = denoiser_of(pipeline)
@@ -141,6 +143,15 @@ def guided(
     if takes(kind, "negative_prompt"):
         return {"guidance_scale": guidance, "negative_prompt": list(negative_prompts)}
     return {"guidance_scale": guidance}
+
+
+def misfit(denoiser: Mapping[str, Any], controlnet: Mapping[str, Any]) -> str | None:
+    """Why a ControlNet of this configuration cannot serve a denoiser of that one, if it cannot."""
+    for name in ("cross_attention_dim", "joint_attention_dim"):
+        ours, theirs = denoiser.get(name), controlnet.get(name)
+        if ours != theirs:
+            return f"its {name} is {theirs}, the pipeline's {ours}: it is for another family"
+    return None
 
 
 def denoiser_of(pipeline: DiffusionPipeline) -> Any:

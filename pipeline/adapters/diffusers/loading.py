@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import inspect
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from pipeline.adapters.diffusers.control import Shown
-from pipeline.adapters.diffusers.families import denoiser_of, family_of
+from pipeline.adapters.diffusers.families import denoiser_of, family_of, misfit
 from pipeline.adapters.diffusers.hub import folder_of
 from pipeline.adapters.diffusers.lora import add_loras
 from pipeline.adapters.diffusers.schedules import scheduler_of
@@ -32,6 +34,18 @@ from schemas.models import ControlNet, DiffusersModel
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
+
+WRONG: Final = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    TypeError,
+    AttributeError,
+    KeyError,
+    ImportError,
+    SafetensorError,
+)
+"""What diffusers and transformers raise where files are not what they should be."""
 
 PRECISIONS: Final = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -70,9 +84,9 @@ def load(spec: DiffusersModel, device: str) -> Loaded:
     try:
         base = _base(spec, folder, dtype)
         add_loras(base, spec.lora)
-        controlnets = [_controlnet(control, dtype) for control in spec.controlnet]
+        controlnets = [_controlnet(control, base, dtype) for control in spec.controlnet]
         img2img, inpaint = _painters(base, controlnets)
-    except (OSError, ValueError, RuntimeError, TypeError, AttributeError) as error:
+    except WRONG as error:
         raise ModelError(f"{folder}: not a pipeline that loads: {_first_line(error)}") from error
     one = img2img or inpaint
     if one is None:
@@ -91,7 +105,7 @@ def load(spec: DiffusersModel, device: str) -> Loaded:
     _by_parts(one.vae, max(max(shape) for shape in shapes.buckets))
     if spec.offload and device.startswith("cuda"):
         one.enable_model_cpu_offload(device=device)
-    names = [spec.diffusers, *(lora.file or lora.lora for lora in spec.lora)]
+    names = [Path(spec.diffusers).name, *(Path(one.file or one.lora).name for one in spec.lora)]
     return Loaded(
         img2img,
         inpaint,
@@ -158,12 +172,16 @@ def _base(spec: DiffusersModel, folder: Path, dtype: torch.dtype) -> DiffusionPi
     return pipeline
 
 
-def _controlnet(spec: ControlNet, dtype: torch.dtype) -> nn.Module:
+def _controlnet(spec: ControlNet, base: DiffusionPipeline, dtype: torch.dtype) -> Any:
     folder = folder_of(spec.controlnet, spec.revision)
-    return _network(folder, "ControlNetModel", dtype, None)
+    network = _network(folder, "ControlNetModel", dtype, None)
+    wrong = misfit(denoiser_of(base).config, network.config)
+    if wrong is not None:
+        raise ModelError(f"{folder}: {wrong}")
+    return network
 
 
-def _network(folder: Path, usual: str, dtype: torch.dtype, variant: str | None) -> nn.Module:
+def _network(folder: Path, usual: str, dtype: torch.dtype, variant: str | None) -> Any:
     """A network of the class that its configuration names."""
     import diffusers
 
@@ -172,9 +190,12 @@ def _network(folder: Path, usual: str, dtype: torch.dtype, variant: str | None) 
     kind = getattr(diffusers, str(name), None)
     if kind is None or not issubclass(kind, diffusers.ModelMixin):
         raise ModelError(f"{folder}: is a {name}, which this diffusers does not have")
-    network: nn.Module = kind.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=variant
-    )
+    with warnings.catch_warnings():
+        # FluxControlNetModel's own import, in diffusers 0.42
+        warnings.filterwarnings("ignore", "`FluxPosEmbed` is deprecated", FutureWarning)
+        network = kind.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=variant
+        )
     return network
 
 
@@ -186,6 +207,8 @@ def _painters(
 
     family = family_of(type(base).__name__, bool(controlnets))
     extra: dict[str, Any] = {}
+    if len(controlnets) > 1 and getattr(base, "unet", None) is None:
+        raise ModelError(f"controlnet: {type(base).__name__} takes one of them")
     if controlnets:
         extra["controlnet"] = controlnets[0] if len(controlnets) == 1 else list(controlnets)
     img2img = inpaint = None

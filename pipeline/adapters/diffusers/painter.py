@@ -219,7 +219,8 @@ def _grown(free_hw: BoolArray, shape: Shape, cell: int) -> BoolArray:
 def _schedule(pipeline: DiffusionPipeline, run: int, steps: int) -> dict[str, Any]:
     """The arguments for the last `run` of these steps."""
     if takes(type(pipeline), "original_inference_steps"):  # LCM spreads its steps over the rest
-        return {"num_inference_steps": run, "strength": run / steps}
+        # a little more than the share, of which diffusers takes the whole part
+        return {"num_inference_steps": run, "strength": min(1.0, run / steps + 1e-9)}
     return {"num_inference_steps": steps, "strength": strength_for(type(pipeline), steps, run)}
 
 

@@ -22,6 +22,7 @@ def images_that_fit(painter: DiffusersPainter) -> int:
     fitting = 1
     while 2 * fitting * side**2 <= MOST_PIXELS and _fits(painter, 2 * fitting):
         fitting *= 2
+    torch.cuda.empty_cache()
     return fitting
 
 
@@ -36,6 +37,4 @@ def _fits(painter: DiffusersPainter, images: int) -> bool:
         painter.batch(group, [job] * images, usual.steps, usual.guidance)
     except torch.OutOfMemoryError:
         return False
-    finally:
-        torch.cuda.empty_cache()
     return True

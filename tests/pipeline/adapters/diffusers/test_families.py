@@ -88,7 +88,7 @@ def test_the_text_and_the_noise_matter(painter: DiffusersPainter) -> None:
 
 
 def test_what_a_family_can_do_is_known_by_its_name() -> None:
-    both = frozenset({"denoise", "inpaint"})
+    both = frozenset({"denoise", "inpaint", "redraw"})
     assert jobs_of("StableDiffusionPipeline") == both
     assert jobs_of("StableDiffusionXLImg2ImgPipeline") == both
     assert jobs_of("FluxFillPipeline") == both
@@ -97,7 +97,13 @@ def test_what_a_family_can_do_is_known_by_its_name() -> None:
     assert jobs_of("StableDiffusionPipeline", ["canny"]) == both
     assert jobs_of("FluxPipeline", ["canny", "segmentation"]) == both | {"synthesize"}
     assert jobs_of("StableDiffusionUpscalePipeline") == {"upscale"}
-    useless = "FluxKontextPipeline", "QwenImageEditPipeline", "IFPipeline", "WanPipeline", "Nothing"
+    useless = (
+        "FluxKontextPipeline",
+        "QwenImageEditPipeline",
+        "IFPipeline",
+        "ZImagePipeline",
+        "Nothing",
+    )
     assert {jobs_of(name) for name in useless} == {frozenset()}
     assert jobs_of("StableDiffusion3Pipeline", ["canny"]) == frozenset()
     assert jobs_of("FluxControlPipeline") == frozenset()

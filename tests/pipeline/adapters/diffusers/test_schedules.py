@@ -52,7 +52,7 @@ def test_a_strength_is_a_share_of_the_steps_and_at_least_one() -> None:
     [
         (
             {"name": "DPMSolverMultistep"},
-            "none called DPMSolverMultistep here; did you mean DPMSolverM",
+            "none called DPMSolverMultistep here; did you mean DPM",
         ),
         ({"name": "StableDiffusionPipeline"}, "none called StableDiffusionPipeline"),
         ({"name": "DPMSolverSDEScheduler"}, "not each sample's own"),
