@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pipeline.adapters.diffusers.card import card_of
-from pipeline.adapters.diffusers.hub import folder_of
 from pipeline.model import Model, ModelCard
 from schemas.models import DiffusersModel
 
 
 def describe(spec: DiffusersModel) -> ModelCard:
     """What this pipeline is and can do. Raises ModelError, in one line, where it cannot be used."""
+    from pipeline.adapters.diffusers.card import card_of
+
     return card_of(spec)
 
 
@@ -19,8 +19,7 @@ def load(spec: DiffusersModel, device: str, long_run: bool) -> Model:
     if "upscale" in card.does:
         from pipeline.adapters.diffusers.upscaler import load_upscaler
 
-        folder = folder_of(spec.diffusers, spec.revision)
-        return load_upscaler(spec, folder, device, long_run)
+        return load_upscaler(spec, card.digest, device)
     return load_painter(spec, card.digest, device, long_run)
 
 

@@ -16,16 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import lcm
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.adapters.files import digest_of_files
+from pipeline.adapters.diffusers.hub import folder_of
+from pipeline.adapters.diffusers.loading import hush, precision
+from pipeline.adapters.diffusers.schedules import scheduler_of
 from pipeline.diffusion.buckets import Shape, pad
 from pipeline.diffusion.feather import Window, feathered
 from pipeline.diffusion.memory import made_in_batches
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 CPU_BATCH_PIXELS: Final = 2**14
 GPU_BATCH_PIXELS: Final = 2**16
 """Of one batch of small images; four tiles of 128x128 are 512x512 each when they are decoded."""
-PRECISIONS: Final = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 ROW: Final = 2**16
 """Seeds between a row of pixels and the next: each tile has one of its own, the first the image's.
 """
@@ -78,59 +77,40 @@ def check_upscaler(spec: DiffusersModel, class_name: str) -> None:
             raise ModelError(f"{spec.diffusers}: a {class_name} takes no {field}; leave it out")
 
 
-def load_upscaler(spec: DiffusersModel, folder: Path, device: str, long_run: bool) -> Upscaler:
-    """The pipeline in a folder, on this device. Its shapes are few, but it is not compiled: one
-    tile takes so many steps that the launches do not count.
+def load_upscaler(spec: DiffusersModel, digest: str, device: str) -> Upscaler:
+    """The pipeline on this device. Its shapes are few, but it is not compiled: one tile takes so
+    many steps that the launches do not count.
     """
     import diffusers
 
-    for library in (diffusers, _transformers()):
-        library.utils.logging.set_verbosity_error()
-        library.utils.logging.disable_progress_bar()
-    dtype = _precision(spec, device)
+    hush()
+    folder = folder_of(spec.diffusers, spec.revision)
     try:
         pipeline = diffusers.DiffusionPipeline.from_pretrained(
             folder,
-            dtype=dtype,
+            dtype=precision(spec, device),
             use_safetensors=True,
             local_files_only=True,
             variant=spec.variant,
         )
-        if spec.scheduler is not None:
-            kind = getattr(diffusers, spec.scheduler.name)
-            config = pipeline.scheduler.config
-            pipeline.scheduler = kind.from_config(config, **spec.scheduler.settings)
     except (OSError, ValueError, RuntimeError, TypeError, AttributeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{folder}: not a pipeline that loads: {first}") from error
-    check_upscaler(spec, type(pipeline).__name__)
-    return DiffusersUpscaler(pipeline, spec, folder, device)
-
-
-def _transformers() -> Any:
-    import transformers
-
-    return transformers
-
-
-def _precision(spec: DiffusersModel, device: str) -> torch.dtype:
-    if spec.precision != "auto":
-        return PRECISIONS[spec.precision]
-    if not device.startswith("cuda"):
-        return torch.float32
-    fine = torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if fine else torch.float16
+    if spec.scheduler is not None:
+        pipeline.scheduler = scheduler_of(spec.scheduler, pipeline.scheduler)
+    return DiffusersUpscaler(pipeline, spec, digest, device)
 
 
 class DiffusersUpscaler:
     """An upscaling pipeline on a device."""
 
     def __init__(
-        self, pipeline: DiffusionPipeline, spec: DiffusersModel, folder: Path, device: str
+        self, pipeline: DiffusionPipeline, spec: DiffusersModel, digest: str, device: str
     ) -> None:
+        self.digest = digest
         self.device = torch.device(device)
         self.kind = KINDS[type(pipeline).__name__]
-        self._folder, self._pipeline = folder, pipeline
+        self._pipeline = pipeline
         self._dtype = next(pipeline.unet.parameters()).dtype
         pipeline.set_progress_bar_config(disable=True)
         pipeline.vae.enable_slicing()
@@ -145,11 +125,6 @@ class DiffusersUpscaler:
         self.multiple = lcm(factor, self.cell * 2 ** len(pipeline.unet.config.block_out_channels))
         native = int(pipeline.unet.config.sample_size) * self.cell
         self.tile = -(-(spec.tile or native) // self.multiple) * self.multiple
-
-    @cached_property
-    def digest(self) -> str:
-        """Of all files of the folder, by name."""
-        return digest_of_files(sorted(path for path in self._folder.rglob("*") if path.is_file()))
 
     def upscale(
         self,

@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers.models.auto.tokenization_auto import AutoTokenizer  # noqa: F401  registers them
 
+from pipeline.adapters.diffusers import describe, load
 from pipeline.adapters.diffusers.upscaler import (
     DiffusersUpscaler,
     check_upscaler,
@@ -148,7 +149,7 @@ def upscalers(folders: Mapping[str, Path]) -> Iterator[dict[str, DiffusersUpscal
         made = {}
         for name, folder in folders.items():
             spec = DiffusersModel(diffusers=str(folder), tile=64)
-            model = load_upscaler(spec, folder, "cpu", False)
+            model = load(spec, "cpu", False)
             assert isinstance(model, DiffusersUpscaler) and isinstance(model, Upscaler)
             made[name] = model
         yield made
@@ -239,11 +240,14 @@ def test_the_op_keeps_or_moves_labels_exactly(
             assert np.array_equal(after.objects.boxes_n4, boxes)
 
 
-def test_a_digest_is_of_what_is_in_the_folder(
+def test_the_card_says_the_factor_and_the_model_has_its_digest(
     folders: Mapping[str, Path], upscalers: Mapping[str, DiffusersUpscaler]
 ) -> None:
+    for name, factor in (("x4", 4), ("x2", 2)):
+        card = describe(DiffusersModel(diffusers=str(folders[name]), tile=64))
+        assert (card.does, card.scales) == ({"upscale"}, {factor})
+        assert upscalers[name].digest == card.digest
     assert len({model.digest for model in upscalers.values()}) == 2
-    assert all(len(model.digest) == 16 for model in upscalers.values())
 
 
 def test_what_an_upscaler_does_not_have_is_refused_in_one_line() -> None:
@@ -257,4 +261,4 @@ def test_what_an_upscaler_does_not_have_is_refused_in_one_line() -> None:
 
 def test_a_folder_that_is_no_pipeline_is_a_model_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not a pipeline that loads"):
-        load_upscaler(DiffusersModel(diffusers=str(tmp_path)), tmp_path, "cpu", False)
+        load_upscaler(DiffusersModel(diffusers=str(tmp_path)), "digest", "cpu")
