@@ -158,7 +158,7 @@ class DiffusersPainter:
             **self._controls(group.shape, jobs),
         }
         if group.masked:
-            masks = [_grown(job.free_hw, group.shape, self.loaded.latent) for job in jobs]
+            masks = [grown(job.free_hw, group.shape, self.loaded.latent) for job in jobs]
             arguments["mask_image"] = torch.from_numpy(np.stack(masks))[:, None].float()
         with _own_noise(pipeline, generators), self._windowed(group.shape, arguments):
             images = pipeline(**arguments).images
@@ -208,12 +208,12 @@ def _stacked(images: Sequence[ByteArray]) -> Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
 
 
-def _grown(free_hw: BoolArray, shape: Shape, cell: int) -> BoolArray:
+def grown(free_hw: BoolArray, shape: Shape, cell: int) -> BoolArray:
     """The mask of a padded image, with every latent free that has a free pixel."""
     padded = pad(free_hw[:, :, None], shape)[:, :, 0]
     cells = padded.reshape(shape[0] // cell, cell, shape[1] // cell, cell).any(axis=(1, 3))
-    grown: BoolArray = cells.repeat(cell, axis=0).repeat(cell, axis=1)
-    return grown
+    mask: BoolArray = cells.repeat(cell, axis=0).repeat(cell, axis=1)
+    return mask
 
 
 def _schedule(pipeline: DiffusionPipeline, run: int, steps: int) -> dict[str, Any]:
