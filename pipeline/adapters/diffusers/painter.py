@@ -25,7 +25,7 @@ from torch import Tensor
 
 from pipeline.adapters.diffusers.families import guided, takes
 from pipeline.adapters.diffusers.loading import Loaded
-from pipeline.adapters.diffusers.schedules import steps_of, strength_for
+from pipeline.adapters.diffusers.schedules import shifted_as, steps_of, strength_for
 from pipeline.diffusion.buckets import Shape, pad
 from pipeline.diffusion.memory import made_in_batches
 from pipeline.diffusion.seam import joined
@@ -194,7 +194,11 @@ class DiffusersPainter:
         if "original_size" in arguments:
             arguments |= {"original_size": (side, side), "target_size": (side, side)}
         grid = shape[0] // loaded.token, shape[1] // loaded.token
-        with loaded.windows.over(grid, side // loaded.token):
+        tokens = (side // (2 * loaded.latent)) ** 2
+        with (
+            shifted_as(self.any.scheduler, tokens),
+            loaded.windows.over(grid, side // loaded.token),
+        ):
             yield
 
 

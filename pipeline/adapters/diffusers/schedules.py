@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
 from math import nextafter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -106,3 +108,30 @@ def scheduler_of(scheduler: Scheduler, own: SchedulerMixin) -> SchedulerMixin:
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ModelError(f"scheduler: {scheduler.name}: {first_line(error)}") from None
     return made
+
+
+@contextmanager
+def shifted_as(scheduler: SchedulerMixin, tokens: int) -> Iterator[None]:
+    """While this lasts a schedule is shifted towards noise no further than for a picture of this
+    many tokens: Flux shifts by the size of the picture, of which its windows see a part.
+    """
+    config = scheduler.config
+    if not config.get("use_dynamic_shifting"):
+        yield
+        return
+    small, large = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+    low, high = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+    most = low + (high - low) * (tokens - small) / (large - small)
+    set_timesteps = scheduler.set_timesteps
+
+    @wraps(set_timesteps)
+    def bounded(*given: object, **named: Any) -> None:
+        if named.get("mu") is not None:
+            named["mu"] = min(named["mu"], most)
+        set_timesteps(*given, **named)
+
+    scheduler.set_timesteps = bounded
+    try:
+        yield
+    finally:
+        scheduler.set_timesteps = set_timesteps

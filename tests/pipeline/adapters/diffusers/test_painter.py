@@ -15,7 +15,15 @@ from pipeline.adapters.diffusers.probe import images_that_fit
 from pipeline.adapters.diffusers.shapes import ROOM
 from schemas.errors import SampleError
 from tests import tiny_pipelines as tiny
-from tests.pipeline.adapters.diffusers.looking import again, changed, image, images, job, looks
+from tests.pipeline.adapters.diffusers.looking import (
+    again,
+    changed,
+    image,
+    images,
+    job,
+    loaded,
+    looks,
+)
 from tests.pipeline.ops.examples import deep, painted
 
 
@@ -137,6 +145,16 @@ def test_large_images_are_looked_at_in_windows_and_odd_ones_come_back_exactly(
     hook.remove()
     assert len(shown) == 1 + 5 * 4 + 1
     assert all(height * width <= ROOM * (512 // 8) ** 2 for _, _, height, width in shown)
+
+
+def test_a_window_has_the_schedule_of_a_picture_of_its_size(tmp_path: Path) -> None:
+    painter = loaded(tmp_path, tiny.flux)
+    schedules = []
+    for size in ((64, 64), (150, 200), (64, 64)):
+        images(painter, [job(*size)], steps=4)
+        schedules.append(painter.any.scheduler.sigmas.clone())
+    assert torch.equal(schedules[0], schedules[1])
+    assert torch.equal(schedules[0], schedules[2])
 
 
 def test_global_random_state_is_neither_read_nor_changed(folder: Path) -> None:
