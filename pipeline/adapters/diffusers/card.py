@@ -48,7 +48,8 @@ def card_of(spec: DiffusersModel) -> ModelCard:
     for part in parts:
         check_component(part, spec.variant)
     if spec.scheduler is not None:
-        check_scheduler(spec.scheduler)
+        own = next((part.kind for part in parts if part.name == "scheduler"), "")
+        check_scheduler(spec.scheduler, own)
     pins = [_pin(place, files_of(place.folder, parts, spec.variant)), *_pins(spec, place.folder)]
     said = spec.model_dump(mode="json", exclude={"diffusers", "revision", "offload"})
     scale = upscaler_scale(kind)

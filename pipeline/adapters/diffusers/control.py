@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.adapters.diffusers.errors import WRONG, first_line
 from pipeline.adapters.diffusers.hub import folder_of
 from pipeline.geometry import areas, touched
 from schemas.errors import ModelError
@@ -116,9 +117,10 @@ class Depth:
             model: Any = AutoModelForDepthEstimation.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
             )
-        except (OSError, ValueError, RuntimeError) as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"{folder}: not a depth estimator that loads: {first}") from None
+        except WRONG as error:
+            raise ModelError(
+                f"{folder}: not a depth estimator that loads: {first_line(error)}"
+            ) from error
         self._model = model.to(device).eval().requires_grad_(False)
 
     @torch.inference_mode()

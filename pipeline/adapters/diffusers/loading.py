@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from pipeline.adapters.diffusers.control import Shown
+from pipeline.adapters.diffusers.errors import WRONG, first_line
 from pipeline.adapters.diffusers.families import denoiser_of, family_of, misfit
 from pipeline.adapters.diffusers.hub import folder_of
 from pipeline.adapters.diffusers.lora import add_loras
@@ -34,18 +34,6 @@ from schemas.models import ControlNet, DiffusersModel
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
-
-WRONG: Final = (
-    OSError,
-    ValueError,
-    RuntimeError,
-    TypeError,
-    AttributeError,
-    KeyError,
-    ImportError,
-    SafetensorError,
-)
-"""What diffusers and transformers raise where files are not what they should be."""
 
 PRECISIONS: Final = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -87,7 +75,7 @@ def load(spec: DiffusersModel, device: str) -> Loaded:
         controlnets = [_controlnet(control, base, dtype) for control in spec.controlnet]
         img2img, inpaint = _painters(base, controlnets)
     except WRONG as error:
-        raise ModelError(f"{folder}: not a pipeline that loads: {_first_line(error)}") from error
+        raise ModelError(f"{folder}: not a pipeline that loads: {first_line(error)}") from error
     one = img2img or inpaint
     if one is None:
         what = " with a ControlNet" if controlnets else ""
@@ -260,14 +248,18 @@ def _token(base: DiffusionPipeline) -> int:
 
 def _by_parts(vae: Any, side: int) -> None:
     """One image at a time, in tiles where it is larger than a bucket; out in float32."""
+    from diffusers import AutoencoderKL
+
     vae.enable_slicing()
-    if hasattr(vae, "tile_latent_min_size"):
-        factor = vae.tile_sample_min_size // vae.tile_latent_min_size
+    if isinstance(vae, AutoencoderKL):
         vae.enable_tiling()
+        factor = 2 ** (len(vae.config.block_out_channels) - 1)
         vae.tile_sample_min_size, vae.tile_latent_min_size = side, side // factor
     elif "tile_sample_min_height" in inspect.signature(vae.enable_tiling).parameters:
         stride = side * 3 // 4
         vae.enable_tiling(side, side, stride, stride)
+    else:
+        vae.enable_tiling()
     decode = vae.decode
 
     def decoded(*given: object, **named: object) -> tuple[Tensor]:
@@ -275,7 +267,3 @@ def _by_parts(vae: Any, side: int) -> None:
         return (result[0].float(),)  # so that bf16 rounds no colour once more
 
     vae.decode = decoded
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pipeline.adapters.diffusers.errors import WRONG, first_line
 from pipeline.adapters.diffusers.hub import folder_of, is_repository
 from pipeline.adapters.files import check_safetensors
 from schemas.errors import ModelError
@@ -40,8 +41,9 @@ def lora_file(spec: Lora) -> Path:
 
 def _add(pipeline: DiffusionPipeline, lora: Lora) -> None:
     path = lora_file(lora)
+    kind = type(pipeline).__name__
     if not hasattr(pipeline, "load_lora_weights"):
-        raise ModelError(f"{path}: {type(pipeline).__name__} takes no LoRA")
+        raise ModelError(f"{path}: {kind} takes no LoRA")
     try:
         pipeline.load_lora_weights(
             str(path.parent), weight_name=path.name, local_files_only=True, adapter_name="lora"
@@ -52,11 +54,10 @@ def _add(pipeline: DiffusionPipeline, lora: Lora) -> None:
             pipeline.set_adapters(["lora"], [lora.scale])
             pipeline.fuse_lora(components=changed, adapter_names=["lora"])
             pipeline.unload_lora_weights()
-    except (ValueError, RuntimeError, KeyError, OSError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{path}: not a LoRA of {type(pipeline).__name__}: {first}") from None
+    except WRONG as error:
+        raise ModelError(f"{path}: not a LoRA of {kind}: {first_line(error)}") from error
     if not changed or (lora.scale and _fingerprint(pipeline, changed) == before):
-        raise ModelError(f"{path}: changes nothing in {type(pipeline).__name__}; a LoRA of another")
+        raise ModelError(f"{path}: changes nothing in {kind}; it is for another pipeline")
 
 
 def _fingerprint(pipeline: DiffusionPipeline, parts: Sequence[str]) -> list[float]:

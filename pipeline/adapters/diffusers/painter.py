@@ -25,7 +25,7 @@ from torch import Tensor
 
 from pipeline.adapters.diffusers.families import guided, takes
 from pipeline.adapters.diffusers.loading import Loaded
-from pipeline.adapters.diffusers.schedules import steps_of, strength_for
+from pipeline.adapters.diffusers.schedules import shifted_as, steps_of, strength_for
 from pipeline.diffusion.buckets import Shape, pad
 from pipeline.diffusion.memory import made_in_batches
 from pipeline.diffusion.seam import joined
@@ -158,7 +158,7 @@ class DiffusersPainter:
             **self._controls(group.shape, jobs),
         }
         if group.masked:
-            masks = [_grown(job.free_hw, group.shape, self.loaded.latent) for job in jobs]
+            masks = [grown(job.free_hw, group.shape, self.loaded.latent) for job in jobs]
             arguments["mask_image"] = torch.from_numpy(np.stack(masks))[:, None].float()
         with _own_noise(pipeline, generators), self._windowed(group.shape, arguments):
             images = pipeline(**arguments).images
@@ -194,7 +194,11 @@ class DiffusersPainter:
         if "original_size" in arguments:
             arguments |= {"original_size": (side, side), "target_size": (side, side)}
         grid = shape[0] // loaded.token, shape[1] // loaded.token
-        with loaded.windows.over(grid, side // loaded.token):
+        tokens = (side // (2 * loaded.latent)) ** 2
+        with (
+            shifted_as(self.any.scheduler, tokens),
+            loaded.windows.over(grid, side // loaded.token),
+        ):
             yield
 
 
@@ -208,12 +212,12 @@ def _stacked(images: Sequence[ByteArray]) -> Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
 
 
-def _grown(free_hw: BoolArray, shape: Shape, cell: int) -> BoolArray:
+def grown(free_hw: BoolArray, shape: Shape, cell: int) -> BoolArray:
     """The mask of a padded image, with every latent free that has a free pixel."""
     padded = pad(free_hw[:, :, None], shape)[:, :, 0]
     cells = padded.reshape(shape[0] // cell, cell, shape[1] // cell, cell).any(axis=(1, 3))
-    grown: BoolArray = cells.repeat(cell, axis=0).repeat(cell, axis=1)
-    return grown
+    mask: BoolArray = cells.repeat(cell, axis=0).repeat(cell, axis=1)
+    return mask
 
 
 def _schedule(pipeline: DiffusionPipeline, run: int, steps: int) -> dict[str, Any]:

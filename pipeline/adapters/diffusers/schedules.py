@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
 from math import nextafter
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.adapters.diffusers.errors import first_line
 from schemas.errors import ModelError
 from schemas.models import Scheduler
 
@@ -63,9 +66,9 @@ def timesteps_run(pipeline: type[DiffusionPipeline], steps: int, strength: float
     return len(timesteps)
 
 
-def check_scheduler(scheduler: Scheduler) -> None:
-    """ModelError where diffusers has none of this name, or it draws noise that is not the sample's
-    own.
+def check_scheduler(scheduler: Scheduler, own: str) -> None:
+    """ModelError where diffusers has none of this name, it draws noise that is not the sample's
+    own, has no such setting, or cannot take the place of the pipeline's `own`, a class's name.
     """
     import diffusers
     from diffusers.schedulers.scheduling_utils import SchedulerMixin
@@ -81,6 +84,11 @@ def check_scheduler(scheduler: Scheduler) -> None:
         near = difflib.get_close_matches(scheduler.name, names, 1, 0.3)
         hint = f"; did you mean {near[0]}?" if near and near != [scheduler.name] else ""
         raise ModelError(f"scheduler: diffusers has none called {scheduler.name} here{hint}")
+    if scheduler.name.startswith("FlowMatch") != own.startswith("FlowMatch"):
+        raise ModelError(
+            f"scheduler: {scheduler.name} cannot take the place of {own}: one is for models of "
+            "flow matching, the other is not"
+        )
     known = inspect.signature(found.__init__).parameters
     for name in scheduler.settings:
         if name not in known:
@@ -93,14 +101,37 @@ def scheduler_of(scheduler: Scheduler, own: SchedulerMixin) -> SchedulerMixin:
     """The named scheduler with the configuration of the pipeline's own and these settings."""
     import diffusers
 
-    check_scheduler(scheduler)
+    check_scheduler(scheduler, type(own).__name__)
     config: dict[str, Any] = dict(own.config) | scheduler.settings
     try:
         made = getattr(diffusers, scheduler.name).from_config(config)
     except (ValueError, TypeError, NotImplementedError) as error:
-        raise ModelError(f"scheduler: {scheduler.name}: {_first_line(error)}") from None
+        raise ModelError(f"scheduler: {scheduler.name}: {first_line(error)}") from None
     return made
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+@contextmanager
+def shifted_as(scheduler: SchedulerMixin, tokens: int) -> Iterator[None]:
+    """While this lasts a schedule is shifted towards noise no further than for a picture of this
+    many tokens: Flux shifts by the size of the picture, of which its windows see a part.
+    """
+    config = scheduler.config
+    if not config.get("use_dynamic_shifting"):
+        yield
+        return
+    small, large = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+    low, high = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+    most = low + (high - low) * (tokens - small) / (large - small)
+    set_timesteps = scheduler.set_timesteps
+
+    @wraps(set_timesteps)
+    def bounded(*given: object, **named: Any) -> None:
+        if named.get("mu") is not None:
+            named["mu"] = min(named["mu"], most)
+        set_timesteps(*given, **named)
+
+    scheduler.set_timesteps = bounded
+    try:
+        yield
+    finally:
+        scheduler.set_timesteps = set_timesteps

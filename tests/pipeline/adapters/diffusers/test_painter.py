@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.adapters.diffusers.painter import DiffusersPainter
+from pipeline.adapters.diffusers.painter import DiffusersPainter, grown
+from pipeline.adapters.diffusers.probe import images_that_fit
 from pipeline.adapters.diffusers.shapes import ROOM
-from pipeline.model import PaintJob
 from schemas.errors import SampleError
 from tests import tiny_pipelines as tiny
-from tests.pipeline.adapters.diffusers.looking import again, changed, image, images, job, looks
+from tests.pipeline.adapters.diffusers.looking import (
+    again,
+    changed,
+    image,
+    images,
+    job,
+    loaded,
+    looks,
+)
 from tests.pipeline.ops.examples import deep, painted
 
 
@@ -58,15 +67,21 @@ def test_nothing_of_a_hole_is_seen(painter: DiffusersPainter) -> None:
     dark = job(hole=True, strength=1.0)
     pixels = dark.sample.image_hwc.copy()
     pixels[dark.free_hw] = 255
-    bright = job(hole=True, strength=1.0, sample=painted_over(dark, pixels))
+    other = replace(dark.sample, image_hwc=pixels)
+    bright = job(hole=True, strength=1.0, sample=other)
     for one, other in zip(images(painter, [dark]), images(painter, [bright]), strict=True):
         assert np.array_equal(one[dark.free_hw], other[dark.free_hw])
 
 
-def painted_over(one: PaintJob, pixels: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(one.sample, image_hwc=pixels)
+def test_no_hole_is_too_thin_for_the_latents_to_see() -> None:
+    free = np.zeros((20, 30), bool)
+    free[3, 17] = True
+    seen = grown(free, (24, 32), 8)
+    assert seen.shape == (24, 32)
+    assert seen[0:8, 16:24].all()
+    assert seen.sum() == 8 * 8
+    everything = grown(np.ones((20, 30), bool), (24, 32), 8)
+    assert everything.all(), "what is padded is as free as what it mirrors"
 
 
 def test_a_network_that_gives_no_numbers_fails_every_sample_by_name(folder: Path) -> None:
@@ -98,6 +113,23 @@ def test_a_batch_that_does_not_fit_is_halved(
     assert all(np.array_equal(*pair) for pair in zip(before, after, strict=True))
 
 
+def test_a_batch_is_as_large_as_the_memory_holds(
+    painter: DiffusersPainter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = painter.batch
+    sizes: list[int] = []
+
+    def short_of_memory(group: Any, batch: Any, steps: int, guidance: float) -> Any:
+        sizes.append(len(batch))
+        if len(batch) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return make(group, batch, steps, guidance)
+
+    monkeypatch.setattr(painter, "batch", short_of_memory)
+    assert images_that_fit(painter) == 4
+    assert sizes == [2, 4, 8]
+
+
 def test_large_images_are_looked_at_in_windows_and_odd_ones_come_back_exactly(
     folder: Path,
 ) -> None:
@@ -113,6 +145,16 @@ def test_large_images_are_looked_at_in_windows_and_odd_ones_come_back_exactly(
     hook.remove()
     assert len(shown) == 1 + 5 * 4 + 1
     assert all(height * width <= ROOM * (512 // 8) ** 2 for _, _, height, width in shown)
+
+
+def test_a_window_has_the_schedule_of_a_picture_of_its_size(tmp_path: Path) -> None:
+    painter = loaded(tmp_path, tiny.flux)
+    schedules = []
+    for size in ((64, 64), (150, 200), (64, 64)):
+        images(painter, [job(*size)], steps=4)
+        schedules.append(painter.any.scheduler.sigmas.clone())
+    assert torch.equal(schedules[0], schedules[1])
+    assert torch.equal(schedules[0], schedules[2])
 
 
 def test_global_random_state_is_neither_read_nor_changed(folder: Path) -> None:

@@ -61,6 +61,10 @@ def test_a_strength_is_a_share_of_the_steps_and_at_least_one() -> None:
             "not each sample's own",
         ),
         (
+            {"name": "FlowMatchEulerDiscreteScheduler"},
+            "cannot take the place of PNDMScheduler: one is for models of flow matching",
+        ),
+        (
             {"name": "DDIMScheduler", "settings": {"timestep_spacings": "trailing"}},
             "no setting timestep_spacings; did you mean timestep_spacing?",
         ),
@@ -70,5 +74,5 @@ def test_a_scheduler_that_will_not_do_is_refused_by_name(
     scheduler: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ModelError, match=message) as caught:
-        check_scheduler(Scheduler.model_validate(scheduler))
+        check_scheduler(Scheduler.model_validate(scheduler), "PNDMScheduler")
     assert "\n" not in str(caught.value)

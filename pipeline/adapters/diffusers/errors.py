@@ -1,0 +1,23 @@
+"""What diffusers, transformers and safetensors raise where files are not what they should be."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from safetensors import SafetensorError
+
+WRONG: Final = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    TypeError,
+    AttributeError,
+    KeyError,
+    ImportError,
+    SafetensorError,
+)
+
+
+def first_line(error: BaseException) -> str:
+    """Of what is said, which often is a page; the name of the error where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
