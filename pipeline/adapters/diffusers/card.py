@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.diffusers.families import jobs_of
+from pipeline.adapters.diffusers.families import jobs_of, misfit
 from pipeline.adapters.diffusers.folder import (
     Component,
     check_component,
@@ -45,6 +45,8 @@ def card_of(spec: DiffusersModel) -> ModelCard:
         for part in components(place.folder)
         if not (spec.vae is not None and part.name == "vae")
     ]
+    if len(spec.controlnet) > 1 and all(part.name != "unet" for part in parts):
+        raise ModelError(f"{spec.diffusers}: a {kind} takes one controlnet, not several")
     for part in parts:
         check_component(part, spec.variant)
     if spec.scheduler is not None:
@@ -133,16 +135,15 @@ def _controlnet(spec: ControlNet, pipeline: Path) -> str:
     if not isinstance(kind, str) or "ControlNet" not in kind:
         raise ModelError(f"{place.folder}: is a {kind}, not a ControlNet")
     check_component(Component("controlnet", place.folder, "diffusers", kind), None)
-    width = config.get("cross_attention_dim")
-    unet = pipeline / "unet" / "config.json"
-    if width is not None and unet.is_file():
-        own = read_json(unet).get("cross_attention_dim")
-        if own != width:
-            raise ModelError(
-                f"{spec.controlnet}: is for text of {width} numbers a word, and the pipeline has "
-                f"{own}; it belongs to another family"
-            )
+    wrong = misfit(_denoiser_config(pipeline), config)
+    if wrong is not None:
+        raise ModelError(f"{place.folder}: {wrong}")
     return _pin(place, [*settings_of(place.folder), *weight_files(place.folder, None)])
+
+
+def _denoiser_config(pipeline: Path) -> dict[str, Any]:
+    unet = pipeline / "unet" / "config.json"
+    return read_json(unet if unet.is_file() else pipeline / "transformer" / "config.json")
 
 
 def _depth(spec: HubModel) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pipeline.adapters.diffusers.errors import WRONG, first_line, own_warnings_ignored
 from pipeline.adapters.files import PICKLES
 from schemas.errors import ModelError
 
@@ -182,13 +183,13 @@ def _meta(part: Component, config: Mapping[str, Any]) -> Any:
     if kind is None:
         raise ModelError(f"{part.folder}: there is no {part.kind} in {part.library}")
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), own_warnings_ignored():
             if part.library == "diffusers":
                 return kind.from_config(dict(config))
             return kind(kind.config_class.from_dict(dict(config)))
-    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{part.folder / 'config.json'}: no {part.kind}: {first}") from error
+    except WRONG as error:
+        says = f"no {part.kind}: {first_line(error)}"
+        raise ModelError(f"{part.folder / 'config.json'}: {says}") from error
 
 
 def _found_shapes(weights: Sequence[Path]) -> Iterator[tuple[str, tuple[int, ...]]]:

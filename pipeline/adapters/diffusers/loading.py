@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.adapters.diffusers.control import Shown
-from pipeline.adapters.diffusers.errors import WRONG, first_line
-from pipeline.adapters.diffusers.families import denoiser_of, family_of, misfit
+from pipeline.adapters.diffusers.errors import WRONG, first_line, own_warnings_ignored
+from pipeline.adapters.diffusers.families import denoiser_of, family_of
 from pipeline.adapters.diffusers.hub import folder_of
 from pipeline.adapters.diffusers.lora import add_loras
 from pipeline.adapters.diffusers.schedules import scheduler_of
@@ -72,7 +71,7 @@ def load(spec: DiffusersModel, device: str) -> Loaded:
     try:
         base = _base(spec, folder, dtype)
         add_loras(base, spec.lora)
-        controlnets = [_controlnet(control, base, dtype) for control in spec.controlnet]
+        controlnets = [_controlnet(control, dtype) for control in spec.controlnet]
         img2img, inpaint = _painters(base, controlnets)
     except WRONG as error:
         raise ModelError(f"{folder}: not a pipeline that loads: {first_line(error)}") from error
@@ -160,13 +159,8 @@ def _base(spec: DiffusersModel, folder: Path, dtype: torch.dtype) -> DiffusionPi
     return pipeline
 
 
-def _controlnet(spec: ControlNet, base: DiffusionPipeline, dtype: torch.dtype) -> Any:
-    folder = folder_of(spec.controlnet, spec.revision)
-    network = _network(folder, "ControlNetModel", dtype, None)
-    wrong = misfit(denoiser_of(base).config, network.config)
-    if wrong is not None:
-        raise ModelError(f"{folder}: {wrong}")
-    return network
+def _controlnet(spec: ControlNet, dtype: torch.dtype) -> Any:
+    return _network(folder_of(spec.controlnet, spec.revision), "ControlNetModel", dtype, None)
 
 
 def _network(folder: Path, usual: str, dtype: torch.dtype, variant: str | None) -> Any:
@@ -178,9 +172,7 @@ def _network(folder: Path, usual: str, dtype: torch.dtype, variant: str | None) 
     kind = getattr(diffusers, str(name), None)
     if kind is None or not issubclass(kind, diffusers.ModelMixin):
         raise ModelError(f"{folder}: is a {name}, which this diffusers does not have")
-    with warnings.catch_warnings():
-        # FluxControlNetModel's own import, in diffusers 0.42
-        warnings.filterwarnings("ignore", "`FluxPosEmbed` is deprecated", FutureWarning)
+    with own_warnings_ignored():
         network = kind.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=variant
         )
@@ -195,8 +187,6 @@ def _painters(
 
     family = family_of(type(base).__name__, bool(controlnets))
     extra: dict[str, Any] = {}
-    if len(controlnets) > 1 and getattr(base, "unet", None) is None:
-        raise ModelError(f"controlnet: {type(base).__name__} takes one of them")
     if controlnets:
         extra["controlnet"] = controlnets[0] if len(controlnets) == 1 else list(controlnets)
     img2img = inpaint = None

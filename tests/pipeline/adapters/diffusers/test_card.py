@@ -249,7 +249,7 @@ def test_a_controlnet_of_another_family_is_said(sd: Path, tmp_path: Path) -> Non
     other = ControlNetModel.from_unet(tiny.unet(cross_attention_dim=48))
     other.save_pretrained(tmp_path / "other")
     control = {"controlnet": str(tmp_path / "other"), "shows": "canny"}
-    assert "it belongs to another family" in refusal(sd, controlnet=control)
+    assert "it is for another family" in refusal(sd, controlnet=control)
 
 
 def test_a_depth_model_that_estimates_no_depth_is_said(shelf: Path, sd: Path) -> None:

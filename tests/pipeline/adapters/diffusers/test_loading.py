@@ -118,6 +118,6 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(folder: Path, tmp_path:
     weights = load_file(path)
     weights["conv_in.weight"] = weights["conv_in.weight"][:, :2].contiguous()
     save_file(weights, path, {"format": "pt"})
-    with pytest.raises(ModelError, match="conv_in.weight has the shape") as caught:
+    with pytest.raises(ModelError, match=r"conv_in\.weight has the shape") as caught:
         load(DiffusersModel(diffusers=str(tmp_path)), "cpu", False)
     assert "\n" not in str(caught.value)
