@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,6 +103,28 @@ def test_a_chunk_of_mixed_sizes_is_made_by_a_real_recipe(name: str, models: dict
         assert np.array_equal(pixels(copy.members["seg.png"]), ids)
         if name == "noise":
             assert np.array_equal(after[ids > 0], before[ids > 0])
+
+
+FAMILIES: dict[str, Callable[[], Any]] = {
+    "sdxl": tiny.sdxl,
+    "sd3": tiny.sd3,
+    "flux": tiny.flux,
+    "qwen-image": tiny.qwen_image,
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_weaves_images_of_odd_sizes(family: str, tmp_path: Path) -> None:
+    folder = tiny.saved(tmp_path / family, FAMILIES[family])
+    model = {"diffusers": str(folder), "tile": tiny.NATIVE}
+    op = {"kind": "noise_denoise", "model": "painter", "strength": 0.5, "prompt": "cells"}
+    copies = woven(recipe({"painter": model}, op), "ad")
+    for copy, (height, width) in zip(copies, (SIZES[0], SIZES[3]), strict=True):
+        assert copy.row.status == "kept", copy.row.reason
+        assert (copy.row.height, copy.row.width) == (height, width)
+        source = dict(sample_files(copy.row.source_key, height, width))
+        before = pixels(source[f"{copy.row.source_key}.png"])
+        assert not np.array_equal(pixels(copy.members["png"]), before)
 
 
 def test_a_replay_of_one_sample_makes_the_same_bytes(models: dict[str, Any]) -> None:
