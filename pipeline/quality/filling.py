@@ -143,8 +143,8 @@ def _table(region: Region, op: Inpaint, methods: Mapping[str, _Method]) -> Table
         title=f"inpaint: {region}" + (", 25 % of the area" if region == "regions" else ""),
         note=(
             f"{n} images; strength {_range(op.strengths)}, {op.native_steps} steps, guidance "
-            f"{op.native_guidance:g}. Inside the holes: sliced Wasserstein distance of 7x7 patches to the "
-            "real ones (per level of a Laplacian pyramid, level 0 the finest; lower is closer), "
+            f"{op.native_guidance:g}. Inside the holes: sliced Wasserstein distance of 7x7 patches "
+            "to the real ones (per level of a Laplacian pyramid, level 0 the finest; lower is closer), "
             "PSNR in dB, and the mean step of luma across the border relative to elsewhere, "
             "divided by the same of the real image (1 is no seam)."
         ),
