@@ -53,7 +53,7 @@ class UNet(nn.Module):
                 zip((last, *skipped[:-1]), skipped, (*skipped[1:], first), strict=True)
             )
         )
-        self.conv_norm_out = nn.GroupNorm(GROUPS, first, EPS)
+        self.conv_norm_out = _GroupNorm(GROUPS, first, EPS)
         self.conv_out = nn.Conv2d(first, channels_out, 3, padding=1)
 
     def forward(self, x_bchw: Tensor, t_b: Tensor) -> Tensor:
@@ -79,6 +79,15 @@ def time_waves(t_b: Tensor, width: int) -> Tensor:
     return torch.cat([torch.cos(angles), torch.sin(angles)], dim=-1)
 
 
+class _GroupNorm(nn.GroupNorm):
+    """torch's, also where a group is one value: an image of one position, alone in its batch, which
+    `functional.group_norm` takes for a mistake in a training.
+    """
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        return torch.group_norm(x_bchw, self.num_groups, self.weight, self.bias, self.eps)
+
+
 class _TimeEmbedding(nn.Module):
     def __init__(self, width: int, time: int) -> None:
         super().__init__()
@@ -93,10 +102,10 @@ class _TimeEmbedding(nn.Module):
 class _Residual(nn.Module):
     def __init__(self, width_in: int, width: int, time: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(GROUPS, width_in, EPS)
+        self.norm1 = _GroupNorm(GROUPS, width_in, EPS)
         self.conv1 = nn.Conv2d(width_in, width, 3, padding=1)
         self.time_emb_proj = nn.Linear(time, width)
-        self.norm2 = nn.GroupNorm(GROUPS, width, EPS)
+        self.norm2 = _GroupNorm(GROUPS, width, EPS)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
         self.conv_shortcut = nn.Conv2d(width_in, width, 1) if width_in != width else None
 

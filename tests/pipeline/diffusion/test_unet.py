@@ -102,3 +102,12 @@ def test_a_native_model_is_run_without_importing_diffusers_and_what_that_brings(
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_image_of_one_position_may_be_alone_in_its_batch() -> None:
+    net = UNet(3, 3, (16, 32), 1).eval()
+    few = torch.randn(3, 3, 2, 2)
+    with torch.inference_mode():
+        together = net(few, torch.full((3,), 500.0))
+        alone = net(few[:1], torch.tensor([500.0]))
+    torch.testing.assert_close(alone, together[:1])
