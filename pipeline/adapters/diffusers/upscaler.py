@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.adapters.diffusers.errors import first_line
 from pipeline.adapters.diffusers.hub import folder_of
 from pipeline.adapters.diffusers.loading import hush, precision
 from pipeline.adapters.diffusers.schedules import scheduler_of
@@ -94,8 +95,7 @@ def load_upscaler(spec: DiffusersModel, digest: str, device: str) -> Upscaler:
             variant=spec.variant,
         )
     except (OSError, ValueError, RuntimeError, TypeError, AttributeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{folder}: not a pipeline that loads: {first}") from error
+        raise ModelError(f"{folder}: not a pipeline that loads: {first_line(error)}") from error
     if spec.scheduler is not None:
         pipeline.scheduler = scheduler_of(spec.scheduler, pipeline.scheduler)
     return DiffusersUpscaler(pipeline, spec, digest, device)
