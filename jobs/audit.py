@@ -68,6 +68,7 @@ class PlanFile(BaseModel):
     chunks: tuple[PlannedChunk, ...]
     tracking: Tracking = Tracking(uri=None)
     retry: Retry | None = None
+    known: tuple[str, ...] = ()
 
     @property
     def attempts(self) -> int:

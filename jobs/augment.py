@@ -20,6 +20,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from jobs.counts import check_conserved, counts_of
+from jobs.fingerprints import make_fingerprints
 from jobs.live import Pace, Tally, live_view
 from jobs.plan import RunPlan, make_plan, write_plan
 from jobs.prompt_check import prompt_table, prompts_said
@@ -102,8 +103,9 @@ def _weave(planned: RunPlan, missing: Sequence[Chunk], tracker: Tracker, console
         from pipeline.flow import run_flow
 
         show = stack.enter_context(live_view(console, tally))
-        recipe, attempts = planned.recipe, planned.attempts
-        flow = run_flow(missing, recipe, planned.run, planned.digest, session, attempts)
+        make_fingerprints(planned, console)
+        recipe, attempts, known = planned.recipe, planned.attempts, planned.known
+        flow = run_flow(missing, recipe, planned.run, planned.digest, session, attempts, known)
         pace, start = Pace(0, 0.0), 0.0
         for receipt in stack.enter_context(closing(flow)):
             # Actors and models start once: the clock runs from where the first chunk's ops began.

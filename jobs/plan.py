@@ -18,10 +18,11 @@ from rich.console import Console
 from jobs.rare import share_copies
 from pipeline.claim import wait_for_gc
 from pipeline.index_files import sink_errors
+from pipeline.known import known_path
 from pipeline.model import ModelCard
 from pipeline.model_check import check_models, digests
 from pipeline.rarity import Rarity
-from pipeline.recipe import FullRecipe, load_recipe
+from pipeline.recipe import FullRecipe, load_recipe, needs_known
 from pipeline.secrets import without_secrets
 from pipeline.slots import read_slots, slot_of
 from pipeline.source import Chunk, Shard, ShardFinding, plan
@@ -42,7 +43,9 @@ class Retry:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Everything that is known before the first chunk is read."""
+    """Everything that is known before the first chunk is read. `known`: where the sink keeps the
+    fingerprints of all images of the source, where a gate asks for them.
+    """
 
     file: Path
     recipe: FullRecipe
@@ -52,6 +55,7 @@ class RunPlan:
     rarity: Rarity | None = None
     findings: tuple[ShardFinding, ...] = ()
     retry: Retry | None = None
+    known: tuple[str, ...] = ()
 
     @property
     def models(self) -> dict[str, str]:
@@ -118,6 +122,8 @@ class RunPlan:
         }
         if self.rarity is not None:
             record["rare"] = asdict(self.rarity)
+        if self.known:
+            record["known"] = list(self.known)
         if self.retry is not None:
             record["retry"] = asdict(self.retry)
         return (json.dumps(record, indent=1, sort_keys=True) + "\n").encode()
@@ -146,10 +152,16 @@ def make_plan(path: str | Path, console: Console | None = None) -> RunPlan:
     digest = recipe.digest(digests(cards))
     source = plan(recipe.source, recipe.chunk_size, digest)
     planned = RunPlan(Path(path), recipe, cards, digest, source.chunks, findings=source.findings)
+    if needs_known(recipe):
+        planned = replace(planned, known=_known(planned))
     if recipe.budget.rare is None:
         return planned
     shared, rarity = share_copies(source.chunks, recipe, planned.store, planned.path, console)
     return replace(planned, chunks=shared, rarity=rarity)
+
+
+def _known(planned: RunPlan) -> tuple[str, ...]:
+    return tuple(known_path(shard, planned.recipe.source) for shard in planned.shards)
 
 
 def _check_name(file: Path) -> None:

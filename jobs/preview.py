@@ -1,9 +1,10 @@
 """`noiseloom preview`: what a recipe does, as a contact sheet, in seconds.
 
 The first rows are samples spread over the source, made just as the run makes their first copy: the
-same draws, ops and gates. Then every op of the recipe has a row to itself, applied for certain, so
-that also one with a small `p` is seen. No Ray, nothing in the sink, and of the source at most
-`SHARDS` shards are opened.
+same draws, ops and gates. A gate that asks for all source images is shown what the sink knows of
+the opened shards, or else some of their images. Then every op of the recipe has a row to itself,
+applied for certain, so that also one with a small `p` is seen. No Ray, nothing in the sink, and of
+the source at most `SHARDS` shards are opened.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from typing import Final, TypeVar
 from PIL.Image import Image
 from rich.console import Console
 
+from pipeline.index_files import open_sink
+from pipeline.known import Known, fingerprints, known_path, missing_of, read_fingerprints
 from pipeline.model import Models
 from pipeline.model_check import check_models, digests
 from pipeline.models import load_models
-from pipeline.recipe import FullRecipe, load_recipe, needs_peers
+from pipeline.recipe import FullRecipe, load_recipe, needs_known, needs_peers
+from pipeline.shards import Scan
 from pipeline.sheet import Pair, before_after, readable, title
 from pipeline.source import (
     Chunk,
@@ -35,6 +39,9 @@ from pipeline.weave import RunContext, WovenCopy, weave_chunk
 from schemas.errors import RecipeError
 
 SHARDS: Final = 4
+
+KNOWN: Final = 64
+"""Images of a shard that a gate is shown, where the sink has no fingerprints of all of them."""
 
 OFFERED: Final = 4
 """Samples that a sheet of one op may choose from, for each that it shows."""
@@ -80,8 +87,11 @@ def preview(recipe_path: str | Path, n: int, out: Path | None, console: Console)
     path = Path(recipe_path)
     recipe = load_recipe(path)
     with console.status("reading the source"):
-        seen, said = _spread(recipe, n)
+        scans, seen, said = _spread(recipe, n)
     loom = _loom(recipe, console)
+    if needs_known(recipe):
+        loom = replace(loom, context=replace(loom.context, known=_known(recipe, scans)))
+        said += f"; held against {len(loom.context.known or ())} source images"
     digest = loom.context.recipe_digest
     with console.status(f"weaving {len(seen)} samples"):
         pairs = [*_pairs(loom.weave(seen), seen, recipe), *_alone(loom, seen)]
@@ -97,7 +107,7 @@ def op_sheets(recipe_path: str | Path, n: int, console: Console) -> Iterator[tup
     """(name, sheet) of every op of the recipe, applied alone to `n` samples that it can take."""
     path = Path(recipe_path)
     recipe = load_recipe(path)
-    seen, _ = _spread(recipe, OFFERED * n)
+    _, seen, _ = _spread(recipe, OFFERED * n)
     loom = _loom(recipe, console)
     for position, op in enumerate(recipe.ops):
         name, alone = title(op.model_dump()), loom.alone(position)
@@ -152,8 +162,26 @@ def _pairs(
         yield Pair(copy.row, readable(one.encoded, recipe.source), copy.sample, header, ops)
 
 
-def _spread(recipe: FullRecipe, n: int) -> tuple[list[_Seen], str]:
-    """Samples from the beginning to the end of the source, and how many of what they are."""
+def _known(recipe: FullRecipe, scans: Sequence[Scan]) -> Known:
+    """The images of these shards; some of them, where the sink has no fingerprints."""
+    store, source = open_sink(recipe.sink), recipe.source
+    paths = [known_path(scan.shard, source) for scan in scans]
+    missing = missing_of(store, paths)
+    tables = []
+    for path, scan in zip(paths, scans, strict=True):
+        if path in missing:
+            some = _evenly(scan.samples, KNOWN)
+            chunks = [Chunk(scan.shard, 0, (ref,), "preview") for ref in some]
+            tables.append(fingerprints(chunks, source))
+        else:
+            tables.append(read_fingerprints(store, path))
+    return Known.of(tables)
+
+
+def _spread(recipe: FullRecipe, n: int) -> tuple[list[Scan], list[_Seen], str]:
+    """The opened shards, samples from the beginning to the end of the source, and how many of what
+    they are.
+    """
     source = recipe.source
     urls = expand_shards(source.shards)
     scanned = [scan_shard(url, source) for url in _evenly(urls, min(n, SHARDS))]
@@ -169,7 +197,7 @@ def _spread(recipe: FullRecipe, n: int) -> tuple[list[_Seen], str]:
     opened = len({one.encoded.shard for one in seen})
     damages = sum(not finding.harmless for scan in scanned for finding in scan.findings)
     more = f"; {damages} damages in them, see run --dry-run" if damages else ""
-    return seen, f"{len(seen)} samples from {opened} of {len(urls)} shards{more}"
+    return scanned, seen, f"{len(seen)} samples from {opened} of {len(urls)} shards{more}"
 
 
 def _evenly(items: Sequence[T], n: int) -> list[T]:

@@ -18,6 +18,7 @@ import numpy as np
 from jobs.audit import Finding, PlanFile, Run
 from jobs.record import versions
 from pipeline.codec import decode_image
+from pipeline.known import Known, load_known
 from pipeline.model import Models
 from pipeline.model_check import check_models, digests
 from pipeline.models import load_models
@@ -27,7 +28,7 @@ from pipeline.shards import Scan, scan_shard
 from pipeline.source import Chunk, EncodedSample, around, read_chunk
 from pipeline.store import Store
 from pipeline.weave import RunContext, WovenCopy, weave_chunk
-from schemas.errors import ModelError, RecipeError, SampleError, SourceError
+from schemas.errors import ModelError, RecipeError, SampleError, SinkError, SourceError
 from schemas.index import IndexRow
 from schemas.members import split_name
 
@@ -50,6 +51,7 @@ class Replayer:
     runs: dict[str, Run]
     _models: dict[str, Models] = field(default_factory=dict)
     _shards: dict[str, Scan] = field(default_factory=dict)
+    _known: dict[str, Known] = field(default_factory=dict)
 
     def check(self, row: IndexRow) -> Finding | None:
         """None where the row's sample comes out as it lies in its shard."""
@@ -70,7 +72,7 @@ class Replayer:
             raise ReplayError(f"runs/{row.run}.plan.json cannot be read")
         models = self._models_of(row, plan)
         encoded = self._source(row, plan)
-        context = RunContext(row.run, row.recipe, row.chunk)
+        context = RunContext(row.run, row.recipe, row.chunk, self._known_of(row, plan))
         only = [(row.source_key, row.copy)]
         (copy,) = weave_chunk(encoded, plan.recipe, models, context, only)
         return copy
@@ -85,6 +87,15 @@ class Replayer:
                 raise ReplayError("the models are not those that the run was made with")
             self._models[row.run] = _loaded(plan.recipe, plan.attempts)
         return self._models[row.run]
+
+    def _known_of(self, row: IndexRow, plan: PlanFile) -> Known | None:
+        """All images of the run's source, where a gate asked for them."""
+        if plan.known and row.run not in self._known:
+            try:
+                self._known[row.run] = load_known(self.store, plan.known)
+            except SinkError as error:
+                raise ReplayError(str(error)) from error
+        return self._known.get(row.run)
 
     def _source(self, row: IndexRow, plan: PlanFile) -> list[EncodedSample]:
         """The sample, and the others of its chunk where an op looks at them. That of a retry is in

@@ -107,7 +107,8 @@ def _plan_retry(store: Store, family: _Family, console: Console) -> RunPlan | No
     source = recipe.source.model_copy(update={"shards": tuple(c.shard.url for c in chunks)})
     recipe = recipe.model_copy(update={"source": source})
     file = Path(f"{family.name}.plan.json")
-    return RunPlan(file, recipe, cards, family.plan.digest, tuple(chunks), retry=coming)
+    plan = RunPlan(file, recipe, cards, family.plan.digest, tuple(chunks), retry=coming)
+    return replace(plan, known=family.plan.known)
 
 
 def _finished(store: Store, run: str | None) -> bool:

@@ -45,6 +45,7 @@ from ray.util.annotations import RayDeprecationWarning
 from pipeline.attempts import begin, weave_attempt
 from pipeline.blocks import encoded_block, encoded_samples, woven_block, woven_copies
 from pipeline.carried import CarriedError, carried
+from pipeline.known import Known, load_known
 from pipeline.model import Models
 from pipeline.models import load_models
 from pipeline.reach import check_reach, local_places
@@ -93,6 +94,7 @@ class FlowSpec:
     sink: str
     session: str
     attempts: int
+    known: tuple[str, ...] = ()
 
     @cached_property
     def recipe(self) -> FullRecipe:
@@ -107,16 +109,18 @@ def run_flow(
     digest: str,
     session: str,
     attempts: int,
+    known: Sequence[str] = (),
 ) -> Generator[Receipt, None, None]:
     """Weaves and commits these chunks, in any order; one receipt for each as it is committed.
 
     Ray must be up. `session` names this start of the run, in the journal of attempts; `attempts`
-    are the copies of the whole run. Closing the iterator stops the work after the chunks that are
-    under way.
+    are the copies of the whole run, `known` the files of fingerprints in the sink. Closing the
+    iterator stops the work after the chunks that are under way.
     """
     local = local_places(chunks, recipe.sink)
     check_reach(local, ray.nodes())
-    spec = FlowSpec(run, digest, recipe.model_dump_json(), recipe.sink, session, attempts)
+    text = recipe.model_dump_json()
+    spec = FlowSpec(run, digest, text, recipe.sink, session, attempts, tuple(known))
     has = ray.cluster_resources()
     pool, at_once = fitting_pool(recipe.resources, has), int(has["CPU"])
     _configure(DataContext.get_current())
@@ -128,7 +132,7 @@ def run_flow(
             yield from (Receipt(**record) for record in block.to_pylist())
             check_reach(local, ray.nodes() if local else ())  # a cluster may have grown
     except RayError as error:
-        raise _unwrapped(error) from None
+        raise unwrapped(error) from None
 
 
 def _graph(chunks: Sequence[Chunk], spec: FlowSpec, pool: PoolSpec, at_once: int) -> Dataset:
@@ -248,13 +252,18 @@ class _Weaver:
         device = "cuda" if recipe.resources.gpus > 0 else "cpu"
         return load_models(recipe.models, device, self._spec.attempts)
 
+    @cached_property
+    def _known(self) -> Known | None:
+        spec = self._spec
+        return load_known(Store(spec.sink), spec.known) if spec.known else None
+
     def __call__(self, block: pa.Table) -> pa.Table:
         chunk_id, encoded = encoded_samples(block)
         spec = self._spec
-        context = RunContext(spec.run, spec.recipe_digest, chunk_id)
         with carried():
             attempt = begin(Store(spec.sink), spec.run, chunk_id, spec.session)
             models = self._models
+            context = RunContext(spec.run, spec.recipe_digest, chunk_id, self._known)
             start = time.perf_counter()
             woven = weave_attempt(attempt, encoded, spec.recipe, models, context)
             seconds = time.perf_counter() - start
@@ -269,7 +278,7 @@ def _commit(block: pa.Table, spec: FlowSpec) -> pa.Table:
     return pa.Table.from_pylist([asdict(replace(receipt, seconds=seconds))])
 
 
-def _unwrapped(error: RayError) -> NoiseloomError:
+def unwrapped(error: RayError) -> NoiseloomError:
     """What was raised in a task, if it has a message for the user; otherwise what Ray's error means
     to the user, or all that Ray says.
     """

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from pipeline.known import Known
 from pipeline.model import Job, Models
 from schemas.sample import Sample
 from schemas.spec import Spec
@@ -48,11 +49,13 @@ class GateContext:
 
     `seg_classes`: the names of class ids, by id; empty where the recipe names none. `aligned`: per
     sample, whether its pixels have their counterparts in the source at the same places; not where
-    an op moved the geometry or made another picture.
+    an op moved the geometry or made another picture. `known`: all images of the source, where a
+    gate asks for them (`Gate.needs_known`) and they could be had.
     """
 
     seg_classes: tuple[str, ...]
     aligned: tuple[bool, ...]
+    known: Known | None = None
 
 
 class Gate(Spec):
@@ -75,6 +78,13 @@ class Gate(Spec):
     def model_name(self) -> str | None:
         """The name under `models:` of the model that it uses."""
         return getattr(self, "model", None)
+
+    @property
+    def needs_known(self) -> bool:
+        """Whether it holds samples against all images of the source: their fingerprints are then
+        made before a run, and kept in its sink.
+        """
+        return False
 
     def judge(
         self,

@@ -137,6 +137,11 @@ def _taken_suffix(recipe: FullRecipe) -> Iterator[Problem]:
             yield Problem(("output", "format"), says, ("take another format",))
 
 
+def needs_known(recipe: FullRecipe) -> bool:
+    """Whether a gate of the recipe asks for all images of the source (`pipeline/known.py`)."""
+    return any(gate.needs_known for gate in recipe.gates)
+
+
 def needs_peers(recipe: FullRecipe) -> bool:
     """Whether an op of the recipe looks at other samples of the chunk."""
     return any(op.needs_peers for op in recipe.ops)

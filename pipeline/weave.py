@@ -2,7 +2,9 @@
 
 The same function serves a run, a preview, a replay and the tests. It promises that a copy depends
 on nothing but the source sample, the recipe and the models (where an op looks at its peers, also on
-the other source samples of its chunk): not on the worker, the batch, or the number of threads. A
+the other source samples of its chunk; whether it is kept, where a gate asks for them, also on the
+other copies of its source, or on all images of the source, `context.known`): not on the worker, the
+batch, or the number of threads. A
 sample that fails becomes a row with a slug, and keeps the bytes that it was read from for the
 quarantine (`woven.py`); anything else that is raised ends the run. What a model makes of a picture
 fails by name, `black_output`, where it is black all over.
@@ -59,7 +61,7 @@ def weave_chunk(
         for position, op in enumerate(recipe.ops):
             step = _Step(op, f"{op.kind}#{position}", recipe.seed, models, peers)
             under_way = _apply(step, under_way)
-        under_way, judged = _judge(under_way, recipe, models)
+        under_way, judged = _judge(under_way, recipe, models, context)
         finish = partial(finished, recipe=recipe, context=context)
         return once_each(list(threads.map(finish, under_way, judged)))
 
@@ -175,7 +177,7 @@ def _named(error: SampleError, step: str) -> SampleError:
 
 
 def _judge(
-    copies: Sequence[Copy], recipe: FullRecipe, models: Models
+    copies: Sequence[Copy], recipe: FullRecipe, models: Models, run: RunContext
 ) -> tuple[list[Copy], list[Judged]]:
     """Every gate judges every finished sample: its score is written whatever the others say. One
     that compares pictures is not asked where an op made another.
@@ -192,7 +194,7 @@ def _judge(
             continue
         places, sources, samples = zip(*its, strict=True)
         aligned = tuple(out[i].aligned for i in places)
-        context = GateContext(recipe.source.seg_classes or (), aligned)
+        context = GateContext(recipe.source.seg_classes or (), aligned, run.known)
         verdicts = gate.judge(sources, samples, models, context)
         for i, verdict in zip(places, verdicts, strict=True):
             judged[i] = _and(judged[i], gate.kind, verdict)

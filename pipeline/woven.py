@@ -8,10 +8,11 @@ quarantine; `once_each` sees to it that they are there once for each sample.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pipeline import metrics
 from pipeline.codec import encode
+from pipeline.known import Known
 from pipeline.op import Outcome
 from pipeline.recipe import FullRecipe
 from pipeline.source import EncodedSample
@@ -24,11 +25,14 @@ from schemas.sample import Sample
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a row says of the run that made it."""
+    """What a row says of the run that made it; and `known`, the images of the run's source, where a
+    gate asks for them (`needs_known`).
+    """
 
     run: str
     recipe_digest: str
     chunk_id: str
+    known: Known | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,26 @@ from typing import Annotated
 
 from pydantic import Field
 
+from pipeline.gates.box_area import BoxArea
+from pipeline.gates.diversity import Diversity
+from pipeline.gates.exposure import Exposure
 from pipeline.gates.fidelity import Fidelity
 from pipeline.gates.label_agreement import LabelAgreement
+from pipeline.gates.near_duplicate import NearDuplicate
+from pipeline.gates.sharpness import Sharpness
 
-AnyGate = Annotated[Fidelity | LabelAgreement, Field(discriminator="kind")]
+AnyGate = Annotated[
+    BoxArea | Diversity | Exposure | Fidelity | LabelAgreement | NearDuplicate | Sharpness,
+    Field(discriminator="kind"),
+]
 
-__all__ = ["AnyGate", "Fidelity", "LabelAgreement"]
+__all__ = [
+    "AnyGate",
+    "BoxArea",
+    "Diversity",
+    "Exposure",
+    "Fidelity",
+    "LabelAgreement",
+    "NearDuplicate",
+    "Sharpness",
+]

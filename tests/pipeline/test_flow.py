@@ -16,7 +16,7 @@ from ray.exceptions import (
 )
 
 from pipeline.carried import CarriedError
-from pipeline.flow import FlowSpec, _unwrapped, fitting_pool
+from pipeline.flow import FlowSpec, fitting_pool, unwrapped
 from schemas.errors import FullError, NoiseloomError, RunError, SampleError, SinkError
 from schemas.recipe import PoolSpec
 
@@ -33,13 +33,13 @@ def test_an_error_with_a_message_arrives_as_it_was_raised(error: NoiseloomError)
     sent.args = ("Failed to map after 1/1 attempts; configure ray.data",)  # as Ray does
     wrapped = RuntimeError("in between")
     wrapped.__cause__ = task_error(pickle.loads(pickle.dumps(sent)))
-    arrived = _unwrapped(task_error(wrapped))
+    arrived = unwrapped(task_error(wrapped))
     assert type(arrived) is type(error)
     assert str(arrived) == str(error)
 
 
 def test_an_unforeseen_error_keeps_its_traceback() -> None:
-    arrived = _unwrapped(task_error(KeyError("oops")))
+    arrived = unwrapped(task_error(KeyError("oops")))
     assert isinstance(arrived, RunError)
     assert "Traceback: ..." in str(arrived)
 
@@ -56,7 +56,7 @@ def test_an_unforeseen_error_keeps_its_traceback() -> None:
 def test_what_ray_reports_itself_is_said_with_what_to_do(
     error: RayError, kind: type[NoiseloomError], advice: str
 ) -> None:
-    for arrived in (_unwrapped(error), _unwrapped(task_error(error))):
+    for arrived in (unwrapped(error), unwrapped(task_error(error))):
         assert type(arrived) is kind
         assert advice in str(arrived)
 

@@ -18,7 +18,12 @@ from tests.pipeline.gates.seers import PaintDetector, PaintSegmenter
 from tests.pipeline.ops.examples import SEG_CLASSES, painted
 
 EXAMPLES: list[dict[str, object]] = [
-    {"kind": "fidelity", "psnr": [10, 60], "ssim": [0.1, 0.99]},
+    {"kind": "box_area", "min_area": 30, "max_share": 0.9},
+    {"kind": "diversity", "min_distance": 0.01},
+    {"kind": "exposure"},
+    {"kind": "fidelity", "psnr": [10, 60], "ssim": [0.1, 0.99], "patches": [0, 500]},
+    {"kind": "near_duplicate", "max_source": 0.999, "max_copies": 0.99},
+    {"kind": "sharpness", "ratio": [0.3, 20]},
     {"kind": "label_agreement", "model": "detector"},
     {"kind": "label_agreement", "model": "segmenter", "min_miou": 0.9},
 ]

@@ -1,0 +1,182 @@
+"""All images of a source, as fingerprints: what a copy must not reproduce.
+
+    fingerprints/<shard's content and how it is read>.parquet    key, hash, gray; one row an image
+
+One file for each source shard, in the sink, made before any chunk is woven and never replaced: a
+later run computes only those of new shards. What is in it depends on the shard alone. An image that
+cannot be decoded is left out: no model can have learnt it from here.
+
+In memory an image takes 4.2 KB: 64x64 numbers of 8 bits, and its hash.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.fingerprint import SIDE, Floats, Look, candidates, look_at, small_gray
+from pipeline.images.formats import read_picture
+from pipeline.index_files import READERS, sink_errors
+from pipeline.shards import Shard
+from pipeline.source import Chunk, EncodedSample, read_chunk
+from pipeline.store import Store
+from schemas.errors import SampleError, SinkError
+from schemas.recipe import Source, digest_of
+
+FOLDER: Final = "fingerprints"
+VERSION: Final = 1
+"""Of what is computed; another one makes other files."""
+
+SCHEMA: Final = pa.schema(
+    [("key", pa.string()), ("hash", pa.uint64()), ("gray", pa.binary(SIDE * SIDE))]
+)
+
+NEARER: Final = 2.0
+"""So many times as near to another image as its own source is: then a copy reproduces it. Frames of
+one scene are near to each other, and a copy of one is near to all of them and reproduces none."""
+
+BLOCK: Final = 4096
+"""Images that are compared at once: 64 MB."""
+
+DECODERS: Final = 2
+
+Grays = NDArray[np.int8]
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """The images of a source. `grays_n`: (n, SIDE²), each scaled so that its largest is 127."""
+
+    hashes_n: NDArray[np.uint64]
+    grays_n: Grays
+
+    @classmethod
+    def of(cls, tables: Sequence[pa.Table]) -> Known:
+        """Of the tables of all shards."""
+        hashes = [np.asarray(table["hash"].to_numpy(), np.uint64) for table in tables]
+        grays = [b"".join(table["gray"].to_pylist()) for table in tables]
+        rows = np.frombuffer(b"".join(grays), np.int8).reshape(-1, SIDE * SIDE)
+        return cls(np.concatenate([np.zeros(0, np.uint64), *hashes]), rows)
+
+    def __len__(self) -> int:
+        return len(self.hashes_n)
+
+    def reproduced(self, copy: list[Look], source: list[Look]) -> float:
+        """How like a copy is to the image, other than its source, that it reproduces; 0 where it
+        reproduces none. Both are given all eight ways (`fingerprint.looks`).
+        """
+        most = 0.0
+        near = candidates(self.hashes_n, copy)
+        for start in range(0, len(near), BLOCK):
+            at = near[start : start + BLOCK]
+            rows = self.grays_n[at].astype(np.float32)
+            rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+            its, sources = _most_alike(rows, copy), _most_alike(rows, source)
+            reproduces = NEARER * (1 - its) < 1 - sources
+            most = max(most, float(np.max(its, where=reproduces, initial=0.0)))
+        return most
+
+
+def _most_alike(rows_n: Floats, eight: list[Look]) -> Floats:
+    """The correlation of each image with this one, the best of eight ways."""
+    alike = rows_n @ np.stack([look.gray for look in eight], axis=1)
+    return np.asarray(np.clip(alike.max(axis=1), -1, 1), np.float32)
+
+
+@dataclass(frozen=True)
+class ShardImages:
+    """One source shard, in its chunks."""
+
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def shard(self) -> Shard:
+        """Of all these chunks."""
+        return self.chunks[0].shard
+
+    @cached_property
+    def images(self) -> int:
+        """At most so many images."""
+        return sum(len(chunk.samples) for chunk in self.chunks)
+
+
+def shard_images(chunks: Iterable[Chunk]) -> list[ShardImages]:
+    """The chunks by their shard, in order."""
+    by_shard: dict[str, list[Chunk]] = {}
+    for chunk in chunks:
+        by_shard.setdefault(chunk.shard.content, []).append(chunk)
+    return [ShardImages(tuple(its)) for its in by_shard.values()]
+
+
+def known_path(shard: Shard, source: Source) -> str:
+    """Where the sink keeps the fingerprints of a shard; `source` says which members are images."""
+    layout = [source.image, source.labels, source.segmentation]
+    return f"{FOLDER}/{digest_of([VERSION, shard.content, layout])}.parquet"
+
+
+def missing_of(store: Store, paths: Sequence[str]) -> list[str]:
+    """Those that the sink does not hold yet."""
+    with sink_errors(store):
+        there = set(store.entries(FOLDER))
+    return [path for path in paths if path.rpartition("/")[2] not in there]
+
+
+def make_known(store: Store, images: ShardImages, source: Source) -> None:
+    """Computes the fingerprints of a shard and writes them, unless they are there already;
+    SourceError where the shard cannot be read, or has changed.
+    """
+    buffer = io.BytesIO()
+    pq.write_table(fingerprints(images.chunks, source), buffer, compression="zstd")
+    with sink_errors(store):
+        store.create(known_path(images.shard, source), buffer.getvalue())
+
+
+def fingerprints(chunks: Sequence[Chunk], source: Source) -> pa.Table:
+    """A row for each image of these chunks that can be decoded; one chunk at a time in memory."""
+    rows: list[dict[str, object]] = []
+    with ThreadPoolExecutor(DECODERS) as threads:
+        for chunk in chunks:
+            rows += [row for row in threads.map(_row, read_chunk(chunk, source)) if row]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def load_known(store: Store, paths: Sequence[str]) -> Known:
+    """The fingerprints in these files; SinkError where one is missing or is something else."""
+    with ThreadPoolExecutor(READERS) as pool:
+        return Known.of(list(pool.map(lambda path: read_fingerprints(store, path), paths)))
+
+
+def _row(encoded: EncodedSample) -> dict[str, object] | None:
+    if encoded.problem is not None:
+        return None
+    try:
+        image_hwc = read_picture(encoded.image).image_hwc
+    except SampleError:
+        return None
+    look = look_at(small_gray(image_hwc))
+    most = float(np.abs(look.gray).max())
+    gray = np.round(look.gray * (127 / most if most else 0)).astype(np.int8)
+    return {"key": encoded.key, "hash": int(look.hash), "gray": gray.tobytes()}
+
+
+def read_fingerprints(store: Store, path: str) -> pa.Table:
+    """One of these files."""
+    says = "not fingerprints of source images; delete it and start the run again"
+    with sink_errors(store):
+        data = store.read(path)
+    try:
+        table = pq.read_table(io.BytesIO(data))
+    except (pa.ArrowInvalid, OSError) as error:  # OSError: pages that do not unpack
+        raise SinkError(f"{store.at(path)}: {says}: {error}") from error
+    if not table.schema.equals(SCHEMA):
+        raise SinkError(f"{store.at(path)}: {says}")
+    return table
