@@ -31,6 +31,7 @@ from pipeline.source import Chunk, EncodedSample, read_chunk
 from pipeline.store import Store
 from schemas.errors import SampleError, SinkError
 from schemas.recipe import Source, digest_of
+from schemas.sample import ImageArray
 
 FOLDER: Final = "fingerprints"
 VERSION: Final = 1
@@ -140,6 +141,14 @@ def make_known(store: Store, images: ShardImages, source: Source) -> None:
         store.create(known_path(images.shard, source), buffer.getvalue())
 
 
+def fingerprint(key: str, image_hwc: ImageArray) -> dict[str, object]:
+    """The row of one image."""
+    look = look_at(small_gray(image_hwc))
+    most = float(np.abs(look.gray).max())
+    gray = np.round(look.gray * (127 / most if most else 0)).astype(np.int8)
+    return {"key": key, "hash": int(look.hash), "gray": gray.tobytes()}
+
+
 def fingerprints(chunks: Sequence[Chunk], source: Source) -> pa.Table:
     """A row for each image of these chunks that can be decoded; one chunk at a time in memory."""
     rows: list[dict[str, object]] = []
@@ -159,13 +168,9 @@ def _row(encoded: EncodedSample) -> dict[str, object] | None:
     if encoded.problem is not None:
         return None
     try:
-        image_hwc = read_picture(encoded.image).image_hwc
+        return fingerprint(encoded.key, read_picture(encoded.image).image_hwc)
     except SampleError:
         return None
-    look = look_at(small_gray(image_hwc))
-    most = float(np.abs(look.gray).max())
-    gray = np.round(look.gray * (127 / most if most else 0)).astype(np.int8)
-    return {"key": encoded.key, "hash": int(look.hash), "gray": gray.tobytes()}
 
 
 def read_fingerprints(store: Store, path: str) -> pa.Table:

@@ -14,6 +14,7 @@ from jobs.plan import RunPlan, make_plan, write_plan
 from jobs.record import write_record
 from jobs.verify import verify
 from pipeline.index_files import read_index
+from pipeline.known import Known, load_known, make_known, shard_images
 from pipeline.models import load_models
 from pipeline.publication import publish
 from pipeline.sink import commit_chunk
@@ -44,17 +45,27 @@ def planned_run(folder: Path, ops: str = CLASSIC, models: str = "{}") -> RunPlan
 
 def woven_chunks(planned: RunPlan, only: int | None = None) -> tuple[tuple[str, Woven, int], ...]:
     """Every chunk, or `only` the one with this number, woven, and how many copies were attempted;
-    nothing is written.
+    nothing is written but the fingerprints that a gate asks for.
     """
     models = load_models(planned.recipe.models, "cpu") if planned.models else {}
+    known = known_of(planned)
     chunks = []
     for chunk in planned.chunks if only is None else planned.chunks[only : only + 1]:
         encoded = read_chunk(chunk, planned.recipe.source)
-        context = RunContext(planned.run, planned.digest, chunk.id)
+        context = RunContext(planned.run, planned.digest, chunk.id, known)
         woven = weave_chunk(encoded, planned.recipe, models, context)
         rows = [(copy.row, copy.members) for copy in woven]
         chunks.append((chunk.id, rows, planned_copies(encoded, planned.recipe)))
     return tuple(chunks)
+
+
+def known_of(planned: RunPlan) -> Known | None:
+    """The images of the source, by the fingerprints in the sink, which are made if need be."""
+    if not planned.known:
+        return None
+    for images in shard_images(planned.chunks):
+        make_known(planned.store, images, planned.recipe.source)
+    return load_known(planned.store, planned.known)
 
 
 def weave(planned: RunPlan) -> None:

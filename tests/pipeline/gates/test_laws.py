@@ -71,6 +71,19 @@ def test_a_verdict_is_countable_and_its_scores_are_numbers(gate: Gate) -> None:
 
 
 @every_gate
+def test_thresholds_change_no_score_and_scores_are_all_that_decides(gate: Gate) -> None:
+    source = painted()
+    samples = [source, noisy(source, 20), noisy(source, 200), painted(20, 30)]
+    for one in judged(gate, [source] * len(samples), samples):
+        written: dict[str, float] = json.loads(json.dumps(one.scores))
+        assert gate.decide(written) == one.reason
+        for name in written:  # one that is missing is not judged
+            rest = {other: score for other, score in written.items() if other != name}
+            assert gate.decide(rest) is None or one.reason is not None
+    assert gate.decide({}) is None
+
+
+@every_gate
 def test_a_sample_is_judged_alone(gate: Gate) -> None:
     sources = [painted(), painted(30, 30)]
     samples = [noisy(source, 20) for source in sources]
