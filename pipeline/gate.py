@@ -50,12 +50,18 @@ class GateContext:
     `seg_classes`: the names of class ids, by id; empty where the recipe names none. `aligned`: per
     sample, whether its pixels have their counterparts in the source at the same places; not where
     an op moved the geometry or made another picture. `known`: all images of the source, where a
-    gate asks for them (`Gate.needs_known`) and they could be had.
+    gate asks for them (`Gate.needs_known`) and they could be had. `new_pictures`: per sample,
+    whether an op made another picture, to which the source is no yardstick; empty where none did.
     """
 
     seg_classes: tuple[str, ...]
     aligned: tuple[bool, ...]
     known: Known | None = None
+    new_pictures: tuple[bool, ...] = ()
+
+    def new_picture(self, i: int) -> bool:
+        """Whether sample `i` is another picture than its source."""
+        return bool(self.new_pictures) and self.new_pictures[i]
 
 
 class Gate(Spec):

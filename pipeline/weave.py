@@ -194,7 +194,8 @@ def _judge(
             continue
         places, sources, samples = zip(*its, strict=True)
         aligned = tuple(out[i].aligned for i in places)
-        context = GateContext(recipe.source.seg_classes or (), aligned, run.known)
+        new = tuple(out[i].new_picture for i in places)
+        context = GateContext(recipe.source.seg_classes or (), aligned, run.known, new)
         verdicts = gate.judge(sources, samples, models, context)
         for i, verdict in zip(places, verdicts, strict=True):
             judged[i] = _and(judged[i], gate.kind, verdict)

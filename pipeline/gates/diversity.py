@@ -32,7 +32,7 @@ class Diversity(Gate):
     """Keeps what differs from the earlier copies of its source."""
 
     kind: Literal["diversity"] = "diversity"
-    min_distance: float = Field(0.005, ge=0, le=2)
+    min_distance: float = Field(0.002, ge=0, le=2)
 
     def measure(
         self,

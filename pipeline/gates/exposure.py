@@ -6,7 +6,9 @@ source's; `black_more` and `white_more` the shares of pixels that are at the end
 those of the source. Mean luma (0 to 1) and both shares themselves are written, too, and may be
 bounded.
 
-What is relative to a black source has no score, nor has the contrast of a uniform one.
+What is relative to a black source has no score, nor has the contrast of a uniform one; nor
+anything relative where an op made another picture (`synthesize`): of such, only the scores
+themselves can be judged.
 """
 
 from __future__ import annotations
@@ -50,7 +52,11 @@ class Exposure(Gate):
         """Scores are `luma`, `black`, `white`, and relative to the source `luma_ratio`,
         `contrast_ratio`, `black_more` and `white_more`.
         """
-        return [Measured(_scores(*pair)) for pair in zip(sources, samples, strict=True)]
+        pairs = zip(sources, samples, strict=True)
+        return [
+            Measured(_own(sample) | ({} if context.new_picture(i) else _relative(source, sample)))
+            for i, (source, sample) in enumerate(pairs)
+        ]
 
     def decide(self, scores: Mapping[str, float]) -> str | None:
         """Reasons are `too_dark`, `too_bright`, `washed_out`, `too_contrasty`, `clipped_black` and
@@ -76,11 +82,16 @@ class Exposure(Gate):
         return next((slug for name, most, slug in limits if scores.get(name, 0) > most), None)
 
 
-def _scores(source: Sample, sample: Sample) -> dict[str, float]:
+def _own(sample: Sample) -> dict[str, float]:
+    plane, step = luma(sample.image_hwc), STEP[sample.deep]
+    black, white = _ends(plane, step)
+    return {"luma": float(plane.mean()), "black": black, "white": white}
+
+
+def _relative(source: Sample, sample: Sample) -> dict[str, float]:
     before, after = luma(source.image_hwc), luma(sample.image_hwc)
     ends, usual = _ends(after, STEP[sample.deep]), _ends(before, STEP[source.deep])
-    scores = {"luma": float(after.mean()), "black": ends[0], "white": ends[1]}
-    scores |= {"black_more": ends[0] - usual[0], "white_more": ends[1] - usual[1]}
+    scores = {"black_more": ends[0] - usual[0], "white_more": ends[1] - usual[1]}
     half = STEP[source.deep] / 2
     if before.mean() > half:
         scores["luma_ratio"] = float(after.mean() / before.mean())

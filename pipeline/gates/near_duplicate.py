@@ -39,7 +39,7 @@ class NearDuplicate(Gate):
 
     kind: Literal["near_duplicate"] = "near_duplicate"
     max_source: float | None = Field(None, ge=0, le=1)
-    max_copies: float | None = Field(0.9995, ge=0, le=1)
+    max_copies: float | None = Field(0.9999, ge=0, le=1)
     max_others: float | None = Field(0.95, ge=0, le=1)
 
     @property

@@ -4,11 +4,13 @@
 structure, whatever the brightness and the contrast are. It is measured at the size of the source,
 so that an enlarged copy is not taken for a blurred one. `ratio` is that of the copy relative to
 that of the source, and must lie in its range; a range for `sharpness` itself may be given besides.
-An image that is as good as uniform has no structure to be sharp: it has no score (`exposure`
-catches it).
 
-0.3: 0.46 to 1.84 in copies of nuclei by the shipped models, 0.35 to 0.2 at most after a Gaussian
-blur of sigma 1 (docs/gates.md).
+Where an op made another picture (`synthesize`) there is no `ratio`: other objects are another
+amount of structure, and only `sharpness` itself can be judged. An image that is as good as uniform
+has no structure to be sharp, and no score (`exposure` catches it).
+
+0.3: copies by the shipped models have 0.40 to 1.84, sources after a Gaussian blur of sigma 1 have
+0.22 at most (docs/gates.md).
 """
 
 from __future__ import annotations
@@ -46,8 +48,14 @@ class Sharpness(Gate):
         models: Models,
         context: GateContext,
     ) -> list[Measured]:
-        """Scores are `sharpness` and `ratio`; `ratio` where the source has structure."""
-        return [Measured(_scores(*pair)) for pair in zip(sources, samples, strict=True)]
+        """Scores are `sharpness` and `ratio`; `ratio` where the source is a yardstick."""
+        measured = []
+        for i, (source, sample) in enumerate(zip(sources, samples, strict=True)):
+            scores = _scores(source, sample)
+            if context.new_picture(i):
+                scores.pop("ratio", None)
+            measured.append(Measured(scores))
+        return measured
 
     def decide(self, scores: Mapping[str, float]) -> str | None:
         """Reasons are `blurred` and `too_sharp`."""

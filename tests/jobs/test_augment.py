@@ -26,6 +26,9 @@ from tests.jobs.workplace import (
 )
 from tests.pipeline.shards import sample_files, tar_of
 
+GATES = "gates: [{kind: near_duplicate, max_copies: null, max_others: 1}]"
+"""Needs the fingerprints of the whole source, and rejects nothing."""
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -43,7 +46,8 @@ class Done:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Done:
     """One worker, nobody interferes."""
-    place = workplace(tmp_path_factory.mktemp("undisturbed"), source, tracking="'sqlite:///m.db'")
+    folder = tmp_path_factory.mktemp("undisturbed")
+    place = workplace(folder, source, tracking="'sqlite:///m.db'", more=GATES)
     return Done(place, place.run())
 
 
@@ -103,7 +107,7 @@ def test_a_run_that_is_published_starts_neither_ray_nor_a_model_again(undisturbe
 def test_two_workers_make_the_same_bytes_as_one(
     undisturbed: Done, source: Path, tmp_path: Path
 ) -> None:
-    place = workplace(tmp_path / "two", source, pool="[2, 2]")
+    place = workplace(tmp_path / "two", source, pool="[2, 2]", more=GATES)
     assert place.run().returncode == 0
     assert place.left() == undisturbed.place.left()
 
@@ -111,7 +115,7 @@ def test_two_workers_make_the_same_bytes_as_one(
 def test_a_killed_run_goes_on_where_it_was_with_the_result_of_an_undisturbed_one(
     undisturbed: Done, source: Path, tmp_path: Path
 ) -> None:
-    place = workplace(tmp_path / "killed", source)
+    place = workplace(tmp_path / "killed", source, more=GATES)
     process = place.start()
     place.wait_for_commits(process, 2)
     kill(process)

@@ -127,6 +127,15 @@ def test_a_dim_image_is_as_sharp_as_a_bright_one_and_an_enlarged_one_as_its_sour
     assert judged(Sharpness(), shown(large)).kept
 
 
+@pytest.mark.parametrize("gate", [Exposure(), Sharpness()], ids=lambda gate: str(gate.kind))
+def test_another_picture_is_not_held_against_its_source(gate: Gate) -> None:
+    context = GateContext((), (False, False), new_pictures=(True, False))
+    new, old = gate.judge([DARK] * 2, [SOURCE] * 2, {}, context)
+    own = {"exposure": {"luma", "black", "white"}, "sharpness": {"sharpness"}}[gate.kind]
+    assert new.kept
+    assert set(new.scores) == own < set(old.scores)
+
+
 def test_a_box_that_was_as_small_before_is_not_held_against_the_copy() -> None:
     small = boxed((10, 10, 12, 12), (30, 30, 60, 60))
     assert judged(BoxArea(), small, small).scores["area"] == 4
