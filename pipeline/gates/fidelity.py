@@ -23,7 +23,7 @@ from pipeline import metrics
 from pipeline.gate import Gate, GateContext, Measured
 from pipeline.gates.fields import Range, outside
 from pipeline.model import Models
-from pipeline.quality.patches import Places, distances, places, scaled, taken
+from pipeline.quality.patches import LEVELS, SIDE, Places, distances, places, scaled, taken
 from schemas.sample import ByteArray, ImageArray, Sample
 
 
@@ -72,8 +72,10 @@ def _likeness(source: Sample, sample: Sample) -> dict[str, float]:
 
 
 def _patch_distance(source_hwc: ImageArray, sample_hwc: ImageArray) -> float | None:
-    """Mean over the levels that have patches at all."""
+    """Mean over the levels that have patches; None where the image is too small for one."""
     at = _everywhere(source_hwc.shape[0], source_hwc.shape[1])
+    if not at:
+        return None
     real, made = (taken(image, at) for image in _as_bytes(source_hwc, sample_hwc))
     levels = np.array(distances(scaled(made, real), scaled(real, real)))
     there = levels[~np.isnan(levels)]
@@ -98,5 +100,7 @@ def _three(gray_hw1: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> ByteA
 
 @lru_cache(maxsize=64)
 def _everywhere(height: int, width: int) -> Places:
-    """The same places in every image of a size."""
-    return places(np.ones((height, width), np.bool_), np.random.default_rng(0))
+    """The same places in every image of a size, on every level that is as large as a patch."""
+    sides = [-(-min(height, width) // 2**level) for level in range(LEVELS)]
+    levels = sum(side >= SIDE for side in sides)
+    return places(np.ones((height, width), np.bool_), np.random.default_rng(0), levels)

@@ -113,6 +113,15 @@ def test_fidelity_lets_another_size_pass_without_a_score() -> None:
     assert verdict.scores == {}
 
 
+@pytest.mark.parametrize(("side", "measured"), [(6, False), (7, True), (13, True), (25, True)])
+def test_fidelity_measures_patches_wherever_one_fits(side: int, measured: bool) -> None:
+    gate, source = Fidelity(psnr=(0, 100)), painted(side, 40)
+    same, changed = judged(gate, [source] * 2, [source, noisy(source, 40)])
+    assert ("patches" in same.scores) == measured
+    assert same.scores.get("patches", 0) == 0
+    assert not measured or changed.scores["patches"] > 100
+
+
 @pytest.mark.parametrize("spec", [{}, {"psnr": [30, 10]}, {"ssim": [0.1]}])
 def test_fidelity_that_judges_nothing_or_backwards_is_refused(spec: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
