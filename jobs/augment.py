@@ -30,6 +30,7 @@ from jobs.stopping import stoppable
 from jobs.summary import print_plan, print_summary
 from jobs.tracking import Tracker, deliver_waiting, tracked
 from pipeline.attempts import excuse
+from pipeline.fingerprinting import journal_of
 from pipeline.index_files import pending_runs, published_runs, read_index
 from pipeline.publication import committed, publish, unmade
 from pipeline.source import Chunk
@@ -95,7 +96,8 @@ def _weave(planned: RunPlan, missing: Sequence[Chunk], tracker: Tracker, console
     from jobs.ray_session import ray_session
 
     tally = found = _tally(planned, missing)
-    session, under_way = secrets.token_hex(8), {chunk.id for chunk in missing}
+    session = secrets.token_hex(8)
+    under_way = {chunk.id for chunk in missing} | {journal_of(path) for path in planned.known}
     with ExitStack() as stack:
         stack.enter_context(_excused(planned, under_way))  # first: it ends when Ray is down
         console.print("starting Ray ...")
@@ -103,7 +105,7 @@ def _weave(planned: RunPlan, missing: Sequence[Chunk], tracker: Tracker, console
         from pipeline.flow import run_flow
 
         show = stack.enter_context(live_view(console, tally))
-        make_fingerprints(planned, console)
+        make_fingerprints(planned, session, console)
         recipe, attempts, known = planned.recipe, planned.attempts, planned.known
         flow = run_flow(missing, recipe, planned.run, planned.digest, session, attempts, known)
         pace, start = Pace(0, 0.0), 0.0

@@ -1,32 +1,28 @@
 """The fingerprints of all source images (`pipeline/known.py`), made before a run weaves anything.
 
 One Ray task for each shard whose file is not in the sink yet: what a killed run has made, or an
-earlier one, is not made again. Ray must be up.
-
-A shard that cannot be read, or has changed, ends the run with the error that it would end with
-later. So does one with an image whose decoding kills its process: the journal of attempts, which
-would find it, begins with the chunks.
+earlier one, is not made again. Ray must be up. A shard that cannot be read, or has changed, ends
+the run with the error that it would end with later.
 """
 
 from __future__ import annotations
 
-from typing import Final
-
 from rich.console import Console
 
 from jobs.plan import RunPlan
+from pipeline.attempts import begin
 from pipeline.carried import carried
-from pipeline.known import ShardImages, make_known, missing_of, shard_images
+from pipeline.fingerprinting import ShardImages, journal_of, make_known, shard_images
+from pipeline.known import known_path, missing_of
 from pipeline.store import Store
-from schemas.errors import RunError, SinkError
+from schemas.errors import SinkError
 from schemas.recipe import Source
 
-DEATHS: Final = 3
-"""Of the task of one shard, by lost nodes too, before the run stops."""
 
-
-def make_fingerprints(planned: RunPlan, console: Console) -> None:
-    """Those that a gate of the run asks for, and that are not there."""
+def make_fingerprints(planned: RunPlan, session: str, console: Console) -> None:
+    """Those that a gate of the run asks for, and that are not there. `session` names this start of
+    the run, in the journal of attempts.
+    """
     missing = missing_of(planned.store, planned.known) if planned.known else []
     if not missing:
         return
@@ -39,33 +35,30 @@ def make_fingerprints(planned: RunPlan, console: Console) -> None:
     wanted = [by_path[path] for path in missing]
     images = sum(one.images for one in wanted)
     console.print(f"fingerprints of {images} images in {len(wanted)} shards", highlight=False)
-    _make(wanted, planned.recipe.source, planned.recipe.sink)
+    _make(wanted, planned, session)
 
 
-def _make(wanted: list[ShardImages], source: Source, sink: str) -> None:
+def _make(wanted: list[ShardImages], planned: RunPlan, session: str) -> None:
     import ray
-    from ray.exceptions import RayError, WorkerCrashedError
+    from ray.exceptions import RayError
 
-    from pipeline.flow import unwrapped
+    from pipeline.flow import IO_RETRIES, unwrapped
     from pipeline.reach import check_reach, local_places
 
+    source, sink = planned.recipe.source, planned.recipe.sink
     check_reach(local_places([one.chunks[0] for one in wanted], sink), ray.nodes())
-    task = ray.remote(num_cpus=1, max_retries=DEATHS - 1)(_task)
-    under_way = {task.remote(one, source, sink): one for one in wanted}
-    while under_way:
-        (done,), _ = ray.wait(list(under_way))
-        its = under_way.pop(done)
-        try:
+    task = ray.remote(num_cpus=1, max_retries=IO_RETRIES)(_task)
+    under_way = [task.remote(one, source, sink, planned.run, session) for one in wanted]
+    try:
+        while under_way:
+            done, under_way = ray.wait(under_way)
             ray.get(done)
-        except WorkerCrashedError:
-            raise RunError(
-                f"{its.shard.url}: {DEATHS} processes died on its fingerprints, of memory or of an "
-                "image that crashes a decoder; near_duplicate with max_others: null needs none"
-            ) from None
-        except RayError as error:
-            raise unwrapped(error) from None
+    except RayError as error:
+        raise unwrapped(error) from None
 
 
-def _task(images: ShardImages, source: Source, sink: str) -> None:
+def _task(images: ShardImages, source: Source, sink: str, run: str, session: str) -> None:
     with carried():
-        make_known(Store(sink), images, source)
+        store = Store(sink)
+        attempt = begin(store, run, journal_of(known_path(images.shard, source)), session)
+        make_known(store, images, source, attempt)

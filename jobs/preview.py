@@ -19,8 +19,9 @@ from typing import Final, TypeVar
 from PIL.Image import Image
 from rich.console import Console
 
+from pipeline.fingerprinting import fingerprints
 from pipeline.index_files import open_sink
-from pipeline.known import Known, fingerprints, known_path, missing_of, read_fingerprints
+from pipeline.known import Known, known_path, missing_of, read_fingerprints
 from pipeline.model import Models
 from pipeline.model_check import check_models, digests
 from pipeline.models import load_models

@@ -2,9 +2,9 @@
 
     fingerprints/<shard's content and how it is read>.parquet    key, hash, gray; one row an image
 
-One file for each source shard, in the sink, made before any chunk is woven and never replaced: a
-later run computes only those of new shards. What is in it depends on the shard alone. An image that
-cannot be decoded is left out: no model can have learnt it from here.
+One file for each source shard, in the sink, made before any chunk is woven and never replaced
+(`fingerprinting.py`): a later run computes only those of new shards. What is in it depends on the
+shard alone. An image that cannot be decoded is left out: no model can have learnt it from here.
 
 In memory an image takes 4.2 KB: 64x64 numbers of 8 bits, and its hash.
 """
@@ -12,10 +12,9 @@ In memory an image takes 4.2 KB: 64x64 numbers of 8 bits, and its hash.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -23,15 +22,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.fingerprint import SIDE, Floats, Look, candidates, look_at, small_gray
-from pipeline.images.formats import read_picture
+from pipeline.fingerprint import SIDE, Floats, Look, candidates
 from pipeline.index_files import READERS, sink_errors
 from pipeline.shards import Shard
-from pipeline.source import Chunk, EncodedSample, read_chunk
 from pipeline.store import Store
-from schemas.errors import SampleError, SinkError
+from schemas.errors import SinkError
 from schemas.recipe import Source, digest_of
-from schemas.sample import ImageArray
 
 FOLDER: Final = "fingerprints"
 VERSION: Final = 1
@@ -47,8 +43,6 @@ one scene are near to each other, and a copy of one is near to all of them and r
 
 BLOCK: Final = 4096
 """Images that are compared at once: 64 MB."""
-
-DECODERS: Final = 2
 
 Grays = NDArray[np.int8]
 
@@ -93,31 +87,6 @@ def _most_alike(rows_n: Floats, eight: list[Look]) -> Floats:
     return np.asarray(np.clip(alike.max(axis=1), -1, 1), np.float32)
 
 
-@dataclass(frozen=True)
-class ShardImages:
-    """One source shard, in its chunks."""
-
-    chunks: tuple[Chunk, ...]
-
-    @property
-    def shard(self) -> Shard:
-        """Of all these chunks."""
-        return self.chunks[0].shard
-
-    @cached_property
-    def images(self) -> int:
-        """At most so many images."""
-        return sum(len(chunk.samples) for chunk in self.chunks)
-
-
-def shard_images(chunks: Iterable[Chunk]) -> list[ShardImages]:
-    """The chunks by their shard, in order."""
-    by_shard: dict[str, list[Chunk]] = {}
-    for chunk in chunks:
-        by_shard.setdefault(chunk.shard.content, []).append(chunk)
-    return [ShardImages(tuple(its)) for its in by_shard.values()]
-
-
 def known_path(shard: Shard, source: Source) -> str:
     """Where the sink keeps the fingerprints of a shard; `source` says which members are images."""
     layout = [source.image, source.labels, source.segmentation]
@@ -131,46 +100,10 @@ def missing_of(store: Store, paths: Sequence[str]) -> list[str]:
     return [path for path in paths if path.rpartition("/")[2] not in there]
 
 
-def make_known(store: Store, images: ShardImages, source: Source) -> None:
-    """Computes the fingerprints of a shard and writes them, unless they are there already;
-    SourceError where the shard cannot be read, or has changed.
-    """
-    buffer = io.BytesIO()
-    pq.write_table(fingerprints(images.chunks, source), buffer, compression="zstd")
-    with sink_errors(store):
-        store.create(known_path(images.shard, source), buffer.getvalue())
-
-
-def fingerprint(key: str, image_hwc: ImageArray) -> dict[str, object]:
-    """The row of one image."""
-    look = look_at(small_gray(image_hwc))
-    most = float(np.abs(look.gray).max())
-    gray = np.round(look.gray * (127 / most if most else 0)).astype(np.int8)
-    return {"key": key, "hash": int(look.hash), "gray": gray.tobytes()}
-
-
-def fingerprints(chunks: Sequence[Chunk], source: Source) -> pa.Table:
-    """A row for each image of these chunks that can be decoded; one chunk at a time in memory."""
-    rows: list[dict[str, object]] = []
-    with ThreadPoolExecutor(DECODERS) as threads:
-        for chunk in chunks:
-            rows += [row for row in threads.map(_row, read_chunk(chunk, source)) if row]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
-
-
 def load_known(store: Store, paths: Sequence[str]) -> Known:
     """The fingerprints in these files; SinkError where one is missing or is something else."""
     with ThreadPoolExecutor(READERS) as pool:
         return Known.of(list(pool.map(lambda path: read_fingerprints(store, path), paths)))
-
-
-def _row(encoded: EncodedSample) -> dict[str, object] | None:
-    if encoded.problem is not None:
-        return None
-    try:
-        return fingerprint(encoded.key, read_picture(encoded.image).image_hwc)
-    except SampleError:
-        return None
 
 
 def read_fingerprints(store: Store, path: str) -> pa.Table:

@@ -13,8 +13,9 @@ from jobs.live import Pace
 from jobs.plan import RunPlan, make_plan, write_plan
 from jobs.record import write_record
 from jobs.verify import verify
+from pipeline.fingerprinting import make_known, shard_images
 from pipeline.index_files import read_index
-from pipeline.known import Known, load_known, make_known, shard_images
+from pipeline.known import Known, load_known
 from pipeline.models import load_models
 from pipeline.publication import publish
 from pipeline.sink import commit_chunk

@@ -55,7 +55,7 @@ def test_every_row_has_its_score_and_a_replay_comes_out_the_same(pristine: RunPl
 
 
 def test_what_is_there_is_not_made_again_and_needs_no_ray(pristine: RunPlan) -> None:
-    make_fingerprints(pristine, QUIET)
+    make_fingerprints(pristine, "session", QUIET)
 
 
 def test_a_replay_or_a_retry_without_them_says_so(pristine: RunPlan, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_replay_or_a_retry_without_them_says_so(pristine: RunPlan, tmp_path: P
     assert again.known == pristine.known
     shutil.rmtree(sink / "fingerprints")
     with pytest.raises(SinkError, match="is missing, and the retry needs it"):
-        make_fingerprints(again, QUIET)
+        make_fingerprints(again, "session", QUIET)
     text = io.StringIO()
     assert verify(str(sink), 1, Console(file=text, width=240)) == 1
     assert "replay_impossible 1" in text.getvalue()

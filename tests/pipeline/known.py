@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from pipeline.known import SCHEMA, Known, fingerprint
+from pipeline.fingerprinting import fingerprint
+from pipeline.known import SCHEMA, Known
 from schemas.sample import ImageArray
 
 

@@ -7,16 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.attempts import TRIES, begin
 from pipeline.fingerprint import looks, small_gray
-from pipeline.known import (
-    Known,
-    known_path,
-    load_known,
-    make_known,
-    missing_of,
-    read_fingerprints,
-    shard_images,
-)
+from pipeline.fingerprinting import fingerprints, make_known, shard_images
+from pipeline.known import Known, known_path, load_known, missing_of, read_fingerprints
 from pipeline.source import plan
 from pipeline.store import Store
 from schemas.errors import SinkError, SourceError
@@ -85,6 +79,20 @@ def test_a_shard_that_cannot_be_read_is_the_usual_error(tmp_path: Path) -> None:
     (tmp_path / "train-0.tar").unlink()
     with pytest.raises(SourceError, match="is gone since the run was planned"):
         make_known(Store(f"{tmp_path}/out"), first, source)
+
+
+def test_an_image_that_kills_its_process_is_left_out_after_some_deaths(tmp_path: Path) -> None:
+    source, store = source_in(tmp_path), Store(f"{tmp_path}/out")
+    shard = shard_images(plan(source, 2, "recipe").chunks)[1]
+    for _ in range(TRIES + 1):  # of the first death nobody knows what was in hand
+        dying = begin(store, "run", "fingerprints-1", "session")
+        if dying.careful:
+            dying.in_hand(1, "s11")
+    careful = begin(store, "run", "fingerprints-1", "session")
+    table = fingerprints(shard.chunks, source, careful)
+    assert table["key"].to_pylist() == ["s10", "s12"]
+    whole = fingerprints(shard.chunks, source)
+    assert whole.filter([True, False, True]) == table  # the others are as ever
 
 
 def test_a_file_that_is_missing_or_something_else_is_named(tmp_path: Path) -> None:
