@@ -41,6 +41,10 @@ NEARER: Final = 2.0
 """So many times as near to another image as its own source is: then a copy reproduces it. Frames of
 one scene are near to each other, and a copy of one is near to all of them and reproduces none."""
 
+SAME: Final = 0.99
+"""Source images that are more alike are the same picture: none of them tells which was reproduced.
+The own source is such a one, and 8 bits a number are this exact in images of a few bright spots."""
+
 BLOCK: Final = 4096
 """Images that are compared at once: 64 MB."""
 
@@ -76,7 +80,7 @@ class Known:
             rows = self.grays_n[at].astype(np.float32)
             rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
             its, sources = _most_alike(rows, copy), _most_alike(rows, source)
-            reproduces = NEARER * (1 - its) < 1 - sources
+            reproduces = (NEARER * (1 - its) < 1 - sources) & (sources < SAME)
             most = max(most, float(np.max(its, where=reproduces, initial=0.0)))
         return most
 

@@ -1,9 +1,10 @@
 """Sharpness: the copy is not blurred, nor coarsened, against its source.
 
 `sharpness` is the variance of the Laplacian of luma over the variance of luma: the share of fine
-structure, whatever the brightness and the contrast are. It is measured at the size of the source,
-so that an enlarged copy is not taken for a blurred one. `ratio` is that of the copy relative to
-that of the source, and must lie in its range; a range for `sharpness` itself may be given besides.
+structure, whatever the brightness and the contrast are. It is measured as the copy is and with as
+many pixels as its source has, and the sharper counts: so neither a crop nor an enlarged copy is
+taken for a blurred one. `ratio` is that of the copy relative to that of the source, and must lie in
+its range; a range for `sharpness` itself may be given besides.
 
 Where an op made another picture (`synthesize`) there is no `ratio`: other objects are another
 amount of structure, and only `sharpness` itself can be judged. An image that is as good as uniform
@@ -67,15 +68,20 @@ class Sharpness(Gate):
 
 def _scores(source: Sample, sample: Sample) -> dict[str, float]:
     before, after = luma(source.image_hwc), luma(sample.image_hwc)
-    its = _sharpness(at_size(after, before.shape), DEEP_FLAT if sample.deep else FLAT)
-    usual = _sharpness(before, DEEP_FLAT if source.deep else FLAT)
+    its = _sharpness(after, DEEP_FLAT if sample.deep else FLAT)
     if its is None:
         return {}
+    if before.size != after.size:
+        scale = (before.size / after.size) ** 0.5
+        hw = tuple(max(1, round(side * scale)) for side in after.shape)
+        its = max(its, _sharpness(at_size(after, hw), 0) or 0)
+    usual = _sharpness(before, DEEP_FLAT if source.deep else FLAT)
     return {"sharpness": its} | ({"ratio": its / usual} if usual else {})
 
 
 def _sharpness(plane_hw: Floats, flat: float) -> float | None:
-    if float(plane_hw.std()) < flat:
+    """None where the deviation is not above `flat`."""
+    if float(plane_hw.std()) <= flat:
         return None
     fine = cv2.Laplacian(plane_hw, cv2.CV_32F)
     return float(np.var(fine, dtype=np.float64) / np.var(plane_hw, dtype=np.float64))
