@@ -22,18 +22,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal, cast
 
 from pydantic import Field
 
 from pipeline.detection.agreement import MIN_IOU
 from pipeline.gate import Gate, GateContext, Measured
 from pipeline.gates.classes_seen import ClassSeen, MapSeen, compare_maps, miou
+from pipeline.gates.labels_fit import FittersEye
 from pipeline.gates.objects_seen import DetectorsEye, Seen
 from pipeline.gates.once import once_each
 from pipeline.gates.reverting import Eye, Outlook, looked_at
-from pipeline.model import Detector, Job, Models, Segmenter
+from pipeline.model import Detector, Fitter, Job, Models, Segmenter
 from schemas.sample import Sample
+
+MIN_FITS: Final = 0.8
+"""TODO"""
 
 
 class LabelAgreement(Gate):
@@ -45,10 +49,11 @@ class LabelAgreement(Gate):
     min_agreed: float = Field(1.0, ge=0, le=1)
     max_invented: int = Field(0, ge=0)
     min_miou: float = Field(0.8, ge=0, le=1)
+    min_fits: float = Field(MIN_FITS, ge=0, le=1)
     revert: bool = Field(True, description="put the source's pixels back where an object differs")
     max_reverted: float = Field(0.5, ge=0, le=1, description="share of the objects")
 
-    jobs: ClassVar[tuple[Job, ...]] = ("detect", "segment")
+    jobs: ClassVar[tuple[Job, ...]] = ("detect", "segment", "fit")
     mends: ClassVar[bool] = True
 
     def measure(
@@ -58,39 +63,39 @@ class LabelAgreement(Gate):
         models: Models,
         context: GateContext,
     ) -> list[Measured]:
-        """Scores are `agreed`, `invented`, `reverted`, `reverted_share` and `miou`; `deep` where it
-        cannot look.
+        """Scores are `agreed`, `invented`, `fits`, `reverted`, `reverted_share` and `miou`; `deep`
+        or `not_judged` where it cannot look.
         """
         model = models[self.model]
         pairs = list(zip(sources, samples, strict=True))
-        shallow = [i for i, pair in enumerate(pairs) if not any(one.deep for one in pair)]
-        aligned = [context.aligned[i] for i in shallow]
-        found: dict[int, Measured] = {}
-        if isinstance(model, Detector):
-            found = self._by_objects([pairs[i] for i in shallow], aligned, model)
-        elif isinstance(model, Segmenter):
-            classes = self.classes([pairs[i] for i in shallow], context.seg_classes, model)
+        able = [
+            i
+            for i, pair in enumerate(pairs)
+            if isinstance(model, Fitter) or not any(one.deep for one in pair)
+        ]
+        chosen, aligned = [pairs[i] for i in able], [context.aligned[i] for i in able]
+        if isinstance(model, Segmenter):
+            classes = self.classes(chosen, context.seg_classes, model)
             found = {place: Measured({"miou": miou(seen)}) for place, seen in classes.items()}
+        else:
+            found = self._by_objects(chosen, aligned, cast(Detector | Fitter, model))
         measured = [Measured({"deep": 1.0}) for _ in samples]
-        for place, i in enumerate(shallow):
+        for place, i in enumerate(able):
             measured[i] = found.get(place, Measured({}))
         return measured
 
     def decide(self, scores: Mapping[str, float]) -> str | None:
-        """Reasons are `object_lost`, `object_invented`, `mostly_reverted`, `class_map_differs` and
-        `deep_image`.
-        """
-        if "deep" in scores:
-            return "deep_image"
-        if scores.get("agreed", 1.0) < self.min_agreed:
-            return "object_lost"
-        if scores.get("invented", 0.0) > self.max_invented:
-            return "object_invented"
-        if scores.get("reverted_share", 0.0) > self.max_reverted:
-            return "mostly_reverted"
-        if scores.get("miou", 1.0) < self.min_miou:
-            return "class_map_differs"
-        return None
+        """The first of these reasons that holds."""
+        misses = {
+            "deep_image": "deep" in scores,
+            "not_judged": "not_judged" in scores,
+            "object_lost": scores.get("agreed", 1.0) < self.min_agreed,
+            "labels_do_not_fit": scores.get("fits", 1.0) < self.min_fits,
+            "object_invented": scores.get("invented", 0.0) > self.max_invented,
+            "mostly_reverted": scores.get("reverted_share", 0.0) > self.max_reverted,
+            "class_map_differs": scores.get("miou", 1.0) < self.min_miou,
+        }
+        return next((slug for slug, missed in misses.items() if missed), None)
 
     def objects(
         self, pairs: Sequence[tuple[Sample, Sample]], aligned: Sequence[bool], model: Detector
@@ -119,22 +124,38 @@ class LabelAgreement(Gate):
         }
 
     def _by_objects(
-        self, pairs: Sequence[tuple[Sample, Sample]], aligned: Sequence[bool], model: Detector
+        self,
+        pairs: Sequence[tuple[Sample, Sample]],
+        aligned: Sequence[bool],
+        model: Detector | Fitter,
     ) -> dict[int, Measured]:
-        asked = [i for i, (_, sample) in enumerate(pairs) if sample.instances is not None]
+        mapped = isinstance(model, Fitter)
+        asked = [
+            i
+            for i, (_, sample) in enumerate(pairs)
+            if sample.instances is not None or (mapped and sample.class_map_hw is not None)
+        ]
         sources, samples = ([pairs[i][side] for i in asked] for side in (0, 1))
         eye = self._eye(sources, [aligned[i] for i in asked], model)
         outlooks = looked_at(eye, sources, samples, self.revert)
         return {
-            i: self._measured(sample, one)
+            i: self._measured(sample, one, "fits" if mapped else "agreed")
             for i, sample, one in zip(asked, samples, outlooks, strict=True)
         }
 
-    def _eye(self, sources: Sequence[Sample], aligned: Sequence[bool], model: Detector) -> Eye:
+    def _eye(
+        self, sources: Sequence[Sample], aligned: Sequence[bool], model: Detector | Fitter
+    ) -> Eye:
+        if isinstance(model, Fitter):
+            return FittersEye(sources, aligned, model)
         return DetectorsEye(sources, aligned, model, self.min_iou)
 
-    def _measured(self, sample: Sample, one: Outlook) -> Measured:
-        scores = {"agreed": one.seen.agreed, "invented": float(one.seen.invented)}
+    def _measured(self, sample: Sample, one: Outlook, name: str) -> Measured:
+        if one.seen.blind:
+            return Measured({"not_judged": 1.0})
+        scores = {name: one.seen.agreed}
+        if name == "agreed":
+            scores["invented"] = float(one.seen.invented)
         if self.revert:
             scores |= {"reverted": float(one.reverted), "reverted_share": one.share}
         if one.image_hwc is None:

@@ -52,12 +52,14 @@ class ObjectSeen:
 class Seen:
     """A sample as the detector sees it: every label, and every detection without one that is new,
     of which so many are `excused`. `aligned`: whether its pixels have counterparts in the source.
+    `blind`: the model could not look at it.
     """
 
     objects: tuple[ObjectSeen, ...]
     extras: Detections
     aligned: bool
     excused: int = 0
+    blind: bool = False
 
     @property
     def agreed(self) -> float:
@@ -119,19 +121,28 @@ def _sure(samples: Sequence[Sample], model: Detector) -> list[Detections]:
 
 def compare(source: Picture, sample: Picture, min_iou: float, aligned: bool) -> Seen:
     """How the sample is seen, with its source as the yardstick."""
-    in_source = matched(source.objects, source.found, min_iou)
-    in_sample = matched(sample.objects, sample.found, min_iou)
-    pairs = _counterparts(source.objects, sample.objects) if aligned else {}
-    shares = _shares(source.objects.labels, in_source)
+    in_source = source.objects, matched(source.objects, source.found, min_iou)
+    in_sample = sample.objects, matched(sample.objects, sample.found, min_iou)
+    objects = held_against(in_source, in_sample, aligned)
+    before, after = _extras(source), _extras(sample)
+    if not aligned:
+        return Seen(objects, after, aligned, len(before))
+    return Seen(objects, _away_from(after, before.boxes_n4), aligned)
+
+
+def held_against(
+    source: tuple[Instances, BoolArray], sample: tuple[Instances, BoolArray], aligned: bool
+) -> tuple[ObjectSeen, ...]:
+    """The objects of the sample, and which were found; what to expect of them says the source."""
+    (before, in_source), (after, in_sample) = source, sample
+    pairs = _counterparts(before, after) if aligned else {}
+    shares = _shares(before.labels, in_source)
     objects = []
-    for i, label in enumerate(sample.objects.labels):
+    for i, label in enumerate(after.labels):
         j = pairs.get(i)
         expected = shares.get(label, 1.0) if j is None else float(in_source[j])
         objects.append(ObjectSeen(label, bool(in_sample[i]), expected, j))
-    before, after = _extras(source), _extras(sample)
-    if not aligned:
-        return Seen(tuple(objects), after, aligned, len(before))
-    return Seen(tuple(objects), _away_from(after, before.boxes_n4), aligned)
+    return tuple(objects)
 
 
 def _counterparts(source: Instances, sample: Instances) -> Mapping[int, int]:
