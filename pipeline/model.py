@@ -7,6 +7,7 @@
     Upscaler    "upscale"      the image 2 or 4 times as large
     Detector    "detect"       objects found in an image
     Segmenter   "segment"      a class id for every pixel
+    Fitter      "fit"          which of several annotations an image fits best
 
 A `ModelCard` tells without loading anything which of them a model can do; `pipeline/models.py`
 makes cards and models out of what a recipe names, by the adapters in `pipeline/adapters`. What an
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import SampleError
 from schemas.sample import BoolArray, ByteArray, FloatArray, ImageArray, Sample
@@ -28,7 +30,7 @@ from schemas.sample import BoolArray, ByteArray, FloatArray, ImageArray, Sample
 if TYPE_CHECKING:
     from pipeline.diffusion.tone import Curve
 
-Job = Literal["denoise", "inpaint", "redraw", "synthesize", "upscale", "detect", "segment"]
+Job = Literal["denoise", "inpaint", "redraw", "synthesize", "upscale", "detect", "segment", "fit"]
 
 Made = ImageArray | SampleError
 
@@ -179,3 +181,35 @@ class Segmenter(Model, Protocol):
 
     def segment(self, images: Sequence[ByteArray]) -> list[ClassMap]:
         """The class of every pixel of each image, at the image's own size."""
+
+
+@dataclass(frozen=True, eq=False)
+class FitJob:
+    """An image, and annotations that it may fit: of `claims` only the labels are read, which are
+    as large as the image. `noise` is the seed of the noise that all of them are asked with.
+    """
+
+    image_hwc: ImageArray
+    claims: tuple[Sample, ...]
+    noise: int
+
+
+Misfits = NDArray[np.float32]
+"""Per claim and pixel, (claims, h, w): how badly the image fits it. Only differences between the
+claims of one job say something."""
+
+
+@runtime_checkable
+class Fitter(Model, Protocol):
+    """Tells which annotation an image fits, pixel by pixel."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of objects that it knows, in an order that stays."""
+
+    @property
+    def seg_classes(self) -> tuple[str, ...]:
+        """The names of the class ids that it knows, by id."""
+
+    def misfits(self, jobs: Sequence[FitJob]) -> list[Misfits | SampleError]:
+        """Per job. The same job gives the same numbers, whatever the others are."""

@@ -92,6 +92,11 @@ def _nothing_to_judge(
     if "segment" in card.does and source.segmentation is None:
         says = f"the model {name} tells the class of every pixel, and there are no class-id maps"
         yield Problem(place, says, ("source.segmentation names their suffix: seg.png",))
+    elif "fit" in card.does and card.seg_classes and source.segmentation is None:
+        says = f"the model {name} is told class-id maps, and there are none"
+        yield Problem(place, says, ("source.segmentation names their suffix: seg.png",))
+    elif "fit" in card.does and not card.seg_classes and source.labels is None:
+        yield Problem(place, f"the model {name} is told objects, and source.labels is null")
     elif "segment" in card.does and source.seg_classes is None:
         says = f"the model {name} tells classes by name, and the ids of the maps have none"
         yield Problem(place, says, ("source.seg_classes lists the names, by id",))

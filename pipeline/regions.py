@@ -53,7 +53,7 @@ def object_region(sample: Sample, i: int, margin: int = 0) -> BoolArray:
     objects = sample.objects
     if objects.masks_nhw is not None:
         return _grown(objects.masks_nhw[i], margin)
-    return _box_region(objects.boxes_n4[i], (sample.height, sample.width), margin)
+    return box_region(objects.boxes_n4[i], (sample.height, sample.width), margin)
 
 
 def objects_region(sample: Sample, margin: int = 0) -> BoolArray:
@@ -76,7 +76,8 @@ def others_region(sample: Sample, chosen: Sequence[int]) -> BoolArray:
     return region
 
 
-def _box_region(box: FloatArray, hw: tuple[int, int], margin: int) -> BoolArray:
+def box_region(box: FloatArray, hw: tuple[int, int], margin: int = 0) -> BoolArray:
+    """The pixels that a box touches, (h, w), grown by `margin` pixels."""
     region = np.zeros(hw, bool)
     x0, y0 = (max(int(np.floor(v)) - margin, 0) for v in box[:2])
     x1, y1 = (max(int(np.ceil(v)) + margin, 0) for v in box[2:])

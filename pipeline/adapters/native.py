@@ -22,11 +22,12 @@ VAE_WEIGHTS: Final = "diffusion_pytorch_model.safetensors"
 """Of a latent denoiser's autoencoder, in the folder `vae` of the model."""
 
 DOES: Final[Mapping[str, frozenset[Job]]] = {
-    "denoise": frozenset({"denoise", "inpaint", "redraw", "synthesize"}),
+    "denoise": frozenset({"denoise", "inpaint", "redraw", "synthesize", "fit"}),
     "upscale": frozenset({"upscale"}),
     "detect": frozenset({"detect"}),
 }
-"""What each kind of network can do: a label-conditioned denoiser does all that a painter does."""
+"""What each kind of network can do: a label-conditioned denoiser does all that a painter does, and
+tells whether an image fits its labels."""
 
 
 class _Config(BaseModel):
@@ -53,9 +54,12 @@ def describe(spec: NativeModel) -> ModelCard:
     if config.latent is not None:
         files += [folder / "vae" / name for name in ("config.json", VAE_WEIGHTS)]
     scales = frozenset({2, 4}) if config.does == "upscale" else None
+    does = DOES[config.does]
+    if not config.classes and not config.seg_classes:
+        does -= {"fit"}  # trained without labels: all annotations are one to it
     return ModelCard(
         digest_of_files(files),
-        DOES[config.does],
+        does,
         config.classes,
         config.seg_classes,
         scales=scales,

@@ -74,7 +74,7 @@ def repaint(model: NativeNet, tasks: Sequence[Repaint], steps: int, guidance: fl
         batch = [tasks[i] for i in positions]
         return _repaint_batch(model, config, batch, shape, steps, guidance)
 
-    return made_in_batches(model, shapes, config.multiple, _batch_pixels(model), make)
+    return made_in_batches(model, shapes, config.multiple, batch_pixels(model), make)
 
 
 def _repaint_batch(
@@ -88,10 +88,10 @@ def _repaint_batch(
     device = model.device
     tones = [_tone(model, task) for task in tasks]
     pairs = list(zip(tones, tasks, strict=True))
-    known = _stack([pad(tone.encode(task.image_hwc), shape) for tone, task in pairs], device)
-    start = _stack([pad(tone.encode(task.start_hwc), shape) for tone, task in pairs], device)
-    labels = _stack([pad(task.label_map_chw.transpose(1, 2, 0), shape) for task in tasks], device)
-    free = _stack(
+    known = stack([pad(tone.encode(task.image_hwc), shape) for tone, task in pairs], device)
+    start = stack([pad(tone.encode(task.start_hwc), shape) for tone, task in pairs], device)
+    labels = stack([pad(task.label_map_chw.transpose(1, 2, 0), shape) for task in tasks], device)
+    free = stack(
         [pad(task.mask_hw[:, :, None].astype(np.float32), shape) for task in tasks], device
     )
     if model.latents is not None:
@@ -99,7 +99,7 @@ def _repaint_batch(
         known = start = model.latents.encode(torch.where(free > 0, start, known), config.latent)
         labels, free = avg_pool2d(labels, cell), max_pool2d(free, cell)
     grid = (*known.shape[2:], config.image_channels)
-    noise = _stack([gaussian(task.noise, grid) for task in tasks], device)
+    noise = stack([gaussian(task.noise, grid) for task in tasks], device)
     strengths = torch.tensor([task.strength for task in tasks], dtype=torch.float64)
 
     def constrain(x: Tensor, t_b: Tensor) -> Tensor:
@@ -154,7 +154,8 @@ def _fitted(task: Repaint, tone: Tone, made_hwc: FloatImage) -> FloatImage:
     return grained(made_hwc, picture, task.mask_hw, like, task.noise + GRAIN_SEED)
 
 
-def _stack(images_hwc: Sequence[FloatImage], device: torch.device) -> Tensor:
+def stack(images_hwc: Sequence[FloatImage], device: torch.device) -> Tensor:
+    """(b, c, h, w) on the device."""
     stacked = torch.from_numpy(np.stack(images_hwc)).permute(0, 3, 1, 2)
     return stacked.contiguous().to(device)
 
@@ -163,5 +164,6 @@ def _unstack(x_bchw: Tensor) -> list[FloatImage]:
     return list(x_bchw.permute(0, 2, 3, 1).cpu().numpy())
 
 
-def _batch_pixels(model: NativeNet) -> int:
+def batch_pixels(model: NativeNet) -> int:
+    """Of one batch on the model's device."""
     return GPU_BATCH_PIXELS if model.device.type == "cuda" else CPU_BATCH_PIXELS

@@ -8,27 +8,27 @@ drawn does not depend on the batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
 
 from pipeline.diffusion.buckets import Shape, batches, cost
-from pipeline.model import Made
 from schemas.errors import SampleError
 
-Make = Callable[[Shape, Sequence[int]], Sequence[Made]]
-"""(bucket, positions) -> one image or one SampleError per position."""
+T = TypeVar("T")
+Make = Callable[[Shape, Sequence[int]], Sequence[T | SampleError]]
+"""(bucket, positions) -> one result or one SampleError per position."""
 
 _limits: Final[WeakKeyDictionary[object, int]] = WeakKeyDictionary()
 """Pixels of a batch, for the models that ran out of memory."""
 
 
 def made_in_batches(
-    model: object, shapes: Sequence[Shape], multiple: int, pixels: int, make: Make
-) -> list[Made]:
+    model: object, shapes: Sequence[Shape], multiple: int, pixels: int, make: Make[T]
+) -> list[T | SampleError]:
     """What `make` gives for images of these shapes, in batches of at most `pixels`."""
-    results: dict[int, Made] = {}
+    results: dict[int, T | SampleError] = {}
     waiting = list(range(len(shapes)))
     while waiting:
         limit = min(pixels, _limits.get(model, pixels))
@@ -44,7 +44,7 @@ def made_in_batches(
     return [results[i] for i in range(len(shapes))]
 
 
-def _made(make: Make, shape: Shape, batch: Sequence[int]) -> Sequence[Made] | None:
+def _made(make: Make[T], shape: Shape, batch: Sequence[int]) -> Sequence[T | SampleError] | None:
     """One batch; None where it has to be smaller."""
     made = _unless_out_of_memory(make, shape, batch)
     if len(batch) == 1:
@@ -58,12 +58,14 @@ def _made(make: Make, shape: Shape, batch: Sequence[int]) -> Sequence[Made] | No
     ]
 
 
-def _alone(make: Make, shape: Shape, position: int) -> Made:
+def _alone(make: Make[T], shape: Shape, position: int) -> T | SampleError:
     (made,) = _made(make, shape, [position]) or ()
     return made
 
 
-def _unless_out_of_memory(make: Make, shape: Shape, batch: Sequence[int]) -> Sequence[Made] | None:
+def _unless_out_of_memory(
+    make: Make[T], shape: Shape, batch: Sequence[int]
+) -> Sequence[T | SampleError] | None:
     try:
         return make(shape, batch)
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is the latter

@@ -23,8 +23,8 @@ from pipeline.diffusion.latent import VAE_FOLDER, Latents, LatentSpace, load_lat
 from pipeline.diffusion.network import NetConfig, PatchUNet
 from pipeline.diffusion.tone import Curve
 from pipeline.diffusion.upscaler import UpscalerNet, UpscalerNetConfig, tiled_residual
-from pipeline.model import EnlargeJob, Made, PaintJob
-from schemas.errors import ModelError
+from pipeline.model import EnlargeJob, FitJob, Made, Misfits, PaintJob
+from schemas.errors import ModelError, SampleError
 from schemas.models import NativeModel
 from schemas.spec import Spec
 
@@ -152,6 +152,22 @@ class NativeNet:
         from pipeline.diffusion.repaint import repaint_samples  # its engine imports this module
 
         return repaint_samples(self, jobs, steps, guidance)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of the objects in its label map."""
+        return self.config.classes
+
+    @property
+    def seg_classes(self) -> tuple[str, ...]:
+        """Of the pixels in its label map, by id."""
+        return self.config.seg_classes
+
+    def misfits(self, jobs: Sequence[FitJob]) -> list[Misfits | SampleError]:
+        """How well each image goes with what it could show, by the error of the network."""
+        from pipeline.diffusion.fit import misfits  # as above
+
+        return misfits(self, jobs)
 
 
 class NativeUpscaler:

@@ -11,23 +11,33 @@ share of the source's IoU that the class-id map keeps over all its classes, must
 scores are written, whatever the verdict.
 
 Detectors and segmenters see 8 bits: a deep image cannot be judged, and is not kept: `deep_image`.
+
+With `revert` an object that is lost, and one that is invented, is replaced by the source's pixels
+where that can be done without a trace (`reverting.py`), and looked at again. The scores are those
+of what is stored; `reverted` counts the places that were put back, and `reverted_share`, that count
+among the objects, may be `max_reverted`: what is mostly its source again is not worth storing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar, Final, Literal, cast
 
 from pydantic import Field
 
 from pipeline.detection.agreement import MIN_IOU
 from pipeline.gate import Gate, GateContext, Measured
 from pipeline.gates.classes_seen import ClassSeen, MapSeen, compare_maps, miou
-from pipeline.gates.objects_seen import Picture, Seen, compare
-from pipeline.model import Detections, Detector, Job, Models, Segmenter
-from schemas.sample import ByteArray, Sample
+from pipeline.gates.labels_fit import FittersEye
+from pipeline.gates.objects_seen import DetectorsEye, Seen
+from pipeline.gates.once import once_each
+from pipeline.gates.reverting import Eye, Outlook, looked_at
+from pipeline.model import Detector, Fitter, Job, Models, Segmenter
+from schemas.sample import Sample
 
-T = TypeVar("T")
+MIN_FITS: Final = 0.8
+"""TODO"""
 
 
 class LabelAgreement(Gate):
@@ -39,8 +49,12 @@ class LabelAgreement(Gate):
     min_agreed: float = Field(1.0, ge=0, le=1)
     max_invented: int = Field(0, ge=0)
     min_miou: float = Field(0.8, ge=0, le=1)
+    min_fits: float = Field(MIN_FITS, ge=0, le=1)
+    revert: bool = Field(True, description="put the source's pixels back where an object differs")
+    max_reverted: float = Field(0.5, ge=0, le=1, description="share of the objects")
 
-    jobs: ClassVar[tuple[Job, ...]] = ("detect", "segment")
+    jobs: ClassVar[tuple[Job, ...]] = ("detect", "segment", "fit")
+    mends: ClassVar[bool] = True
 
     def measure(
         self,
@@ -49,48 +63,48 @@ class LabelAgreement(Gate):
         models: Models,
         context: GateContext,
     ) -> list[Measured]:
-        """Scores are `agreed`, `invented` and `miou`; `deep` where it cannot look."""
+        """Scores are `agreed`, `invented`, `fits`, `reverted`, `reverted_share` and `miou`; `deep`
+        or `not_judged` where it cannot look.
+        """
         model = models[self.model]
-        shallow = [
+        pairs = list(zip(sources, samples, strict=True))
+        able = [
             i
-            for i, pair in enumerate(zip(sources, samples, strict=True))
-            if not any(one.deep for one in pair)
+            for i, pair in enumerate(pairs)
+            if isinstance(model, Fitter) or not any(one.deep for one in pair)
         ]
-        pairs = [(sources[i], samples[i]) for i in shallow]
-        aligned = [context.aligned[i] for i in shallow]
-        objects = self.objects(pairs, aligned, model) if isinstance(model, Detector) else {}
-        names = context.seg_classes
-        classes = self.classes(pairs, names, model) if isinstance(model, Segmenter) else {}
+        chosen, aligned = [pairs[i] for i in able], [context.aligned[i] for i in able]
+        if isinstance(model, Segmenter):
+            classes = self.classes(chosen, context.seg_classes, model)
+            found = {place: Measured({"miou": miou(seen)}) for place, seen in classes.items()}
+        else:
+            found = self._by_objects(chosen, aligned, cast(Detector | Fitter, model))
         measured = [Measured({"deep": 1.0}) for _ in samples]
-        for place, i in enumerate(shallow):
-            measured[i] = Measured(_scores(objects.get(place), classes.get(place)))
+        for place, i in enumerate(able):
+            measured[i] = found.get(place, Measured({}))
         return measured
 
     def decide(self, scores: Mapping[str, float]) -> str | None:
-        """Reasons are `object_lost`, `object_invented`, `class_map_differs` and `deep_image`."""
-        if "deep" in scores:
-            return "deep_image"
-        if scores.get("agreed", 1.0) < self.min_agreed:
-            return "object_lost"
-        if scores.get("invented", 0.0) > self.max_invented:
-            return "object_invented"
-        if scores.get("miou", 1.0) < self.min_miou:
-            return "class_map_differs"
-        return None
+        """The first of these reasons that holds."""
+        misses = {
+            "deep_image": "deep" in scores,
+            "not_judged": "not_judged" in scores,
+            "object_lost": scores.get("agreed", 1.0) < self.min_agreed,
+            "labels_do_not_fit": scores.get("fits", 1.0) < self.min_fits,
+            "object_invented": scores.get("invented", 0.0) > self.max_invented,
+            "mostly_reverted": scores.get("reverted_share", 0.0) > self.max_reverted,
+            "class_map_differs": scores.get("miou", 1.0) < self.min_miou,
+        }
+        return next((slug for slug, missed in misses.items() if missed), None)
 
     def objects(
         self, pairs: Sequence[tuple[Sample, Sample]], aligned: Sequence[bool], model: Detector
     ) -> dict[int, Seen]:
         """By the position of each sample with boxes: its objects as the detector sees them."""
         asked = [i for i, (_, sample) in enumerate(pairs) if sample.instances is not None]
-        sources = _once([pairs[i][0].rgb_hwc for i in asked], model.sure)
-        samples = model.sure([pairs[i][1].rgb_hwc for i in asked])
-        seen = {}
-        for i, before, after in zip(asked, sources, samples, strict=True):
-            source, sample = pairs[i]
-            pictures = _picture(source, before), _picture(sample, after)
-            seen[i] = compare(*pictures, self.min_iou, aligned[i])
-        return seen
+        samples = [pairs[i][1] for i in asked]
+        eye = self._eye([pairs[i][0] for i in asked], [aligned[i] for i in asked], model)
+        return dict(zip(asked, eye.see(range(len(asked)), samples), strict=True))
 
     def classes(
         self, pairs: Sequence[tuple[Sample, Sample]], names: Sequence[str], model: Segmenter
@@ -99,29 +113,51 @@ class LabelAgreement(Gate):
         them.
         """
         asked = [i for i, (_, sample) in enumerate(pairs) if sample.class_map_hw is not None]
-        sources = _once([pairs[i][0].rgb_hwc for i in asked], model.segment)
+        sources = once_each(
+            [pairs[i][0] for i in asked],
+            lambda different: model.segment([one.rgb_hwc for one in different]),
+        )
         samples = model.segment([pairs[i][1].rgb_hwc for i in asked])
         return {
             i: compare_maps(MapSeen.of(pairs[i][0], before), MapSeen.of(pairs[i][1], after), names)
             for i, before, after in zip(asked, sources, samples, strict=True)
         }
 
+    def _by_objects(
+        self,
+        pairs: Sequence[tuple[Sample, Sample]],
+        aligned: Sequence[bool],
+        model: Detector | Fitter,
+    ) -> dict[int, Measured]:
+        mapped = isinstance(model, Fitter)
+        asked = [
+            i
+            for i, (_, sample) in enumerate(pairs)
+            if sample.instances is not None or (mapped and sample.class_map_hw is not None)
+        ]
+        sources, samples = ([pairs[i][side] for i in asked] for side in (0, 1))
+        eye = self._eye(sources, [aligned[i] for i in asked], model)
+        outlooks = looked_at(eye, sources, samples, self.revert)
+        return {
+            i: self._measured(sample, one, "fits" if mapped else "agreed")
+            for i, sample, one in zip(asked, samples, outlooks, strict=True)
+        }
 
-def _scores(objects: Seen | None, classes: tuple[ClassSeen, ...] | None) -> dict[str, float]:
-    scores: dict[str, float] = {}
-    if objects is not None:
-        scores |= {"agreed": objects.agreed, "invented": float(objects.invented)}
-    if classes is not None:
-        scores["miou"] = miou(classes)
-    return scores
+    def _eye(
+        self, sources: Sequence[Sample], aligned: Sequence[bool], model: Detector | Fitter
+    ) -> Eye:
+        if isinstance(model, Fitter):
+            return FittersEye(sources, aligned, model)
+        return DetectorsEye(sources, aligned, model, self.min_iou)
 
-
-def _picture(sample: Sample, found: Detections) -> Picture:
-    return Picture(sample.objects, found)
-
-
-def _once(images: Sequence[ByteArray], look: Callable[[Sequence[ByteArray]], list[T]]) -> list[T]:
-    """What is seen in each image; copies of one source share its pixels, and are looked at once."""
-    different = {id(image): image for image in images}
-    seen = dict(zip(different, look(list(different.values())), strict=True))
-    return [seen[id(image)] for image in images]
+    def _measured(self, sample: Sample, one: Outlook, name: str) -> Measured:
+        if one.seen.blind:
+            return Measured({"not_judged": 1.0})
+        scores = {name: one.seen.agreed}
+        if name == "agreed":
+            scores["invented"] = float(one.seen.invented)
+        if self.revert:
+            scores |= {"reverted": float(one.reverted), "reverted_share": one.share}
+        if one.image_hwc is None:
+            return Measured(scores)
+        return Measured(scores, replace(sample, image_hwc=one.image_hwc))

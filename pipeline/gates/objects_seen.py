@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.detection.agreement import matched
+from pipeline.gates.once import once_each
 from pipeline.geometry import iou
-from pipeline.model import Detections
-from schemas.sample import BoolArray, FloatArray, Instances
+from pipeline.model import Detections, Detector
+from schemas.sample import BoolArray, FloatArray, Instances, Sample
 
 NEAR: Final = 0.2
 """IoU from which on a detection belongs to a label, or two detections to the same thing, whatever
@@ -50,12 +51,15 @@ class ObjectSeen:
 @dataclass(frozen=True, eq=False)
 class Seen:
     """A sample as the detector sees it: every label, and every detection without one that is new,
-    of which so many are `excused`.
+    of which so many are `excused`. `aligned`: whether its pixels have counterparts in the source.
+    `blind`: the model could not look at it.
     """
 
     objects: tuple[ObjectSeen, ...]
     extras: Detections
+    aligned: bool
     excused: int = 0
+    blind: bool = False
 
     @property
     def agreed(self) -> float:
@@ -87,21 +91,58 @@ class Picture:
     found: Detections
 
 
+class DetectorsEye:
+    """A detector that has looked at the sources."""
+
+    def __init__(
+        self,
+        sources: Sequence[Sample],
+        aligned: Sequence[bool],
+        model: Detector,
+        min_iou: float,
+    ) -> None:
+        found = once_each(sources, lambda different: _sure(different, model))
+        pictures = zip(sources, found, strict=True)
+        self._sources = [Picture(source.objects, one) for source, one in pictures]
+        self._aligned, self._model, self._min_iou = aligned, model, min_iou
+
+    def see(self, places: Sequence[int], samples: Sequence[Sample]) -> list[Seen]:
+        """The samples at these places, each against its source."""
+        found = _sure(samples, self._model)
+        return [
+            compare(self._sources[i], Picture(sample.objects, one), self._min_iou, self._aligned[i])
+            for i, sample, one in zip(places, samples, found, strict=True)
+        ]
+
+
+def _sure(samples: Sequence[Sample], model: Detector) -> list[Detections]:
+    return model.sure([sample.rgb_hwc for sample in samples]) if samples else []
+
+
 def compare(source: Picture, sample: Picture, min_iou: float, aligned: bool) -> Seen:
     """How the sample is seen, with its source as the yardstick."""
-    in_source = matched(source.objects, source.found, min_iou)
-    in_sample = matched(sample.objects, sample.found, min_iou)
-    pairs = _counterparts(source.objects, sample.objects) if aligned else {}
-    shares = _shares(source.objects.labels, in_source)
+    in_source = source.objects, matched(source.objects, source.found, min_iou)
+    in_sample = sample.objects, matched(sample.objects, sample.found, min_iou)
+    objects = held_against(in_source, in_sample, aligned)
+    before, after = _extras(source), _extras(sample)
+    if not aligned:
+        return Seen(objects, after, aligned, len(before))
+    return Seen(objects, _away_from(after, before.boxes_n4), aligned)
+
+
+def held_against(
+    source: tuple[Instances, BoolArray], sample: tuple[Instances, BoolArray], aligned: bool
+) -> tuple[ObjectSeen, ...]:
+    """The objects of the sample, and which were found; what to expect of them says the source."""
+    (before, in_source), (after, in_sample) = source, sample
+    pairs = _counterparts(before, after) if aligned else {}
+    shares = _shares(before.labels, in_source)
     objects = []
-    for i, label in enumerate(sample.objects.labels):
+    for i, label in enumerate(after.labels):
         j = pairs.get(i)
         expected = shares.get(label, 1.0) if j is None else float(in_source[j])
         objects.append(ObjectSeen(label, bool(in_sample[i]), expected, j))
-    before, after = _extras(source), _extras(sample)
-    if not aligned:
-        return Seen(tuple(objects), after, len(before))
-    return Seen(tuple(objects), _away_from(after, before.boxes_n4))
+    return tuple(objects)
 
 
 def _counterparts(source: Instances, sample: Instances) -> Mapping[int, int]:

@@ -94,7 +94,7 @@ def test_a_training_leaves_a_model_folder_that_loads_and_says_what_it_is(
     out = folder / "nuclei" / "denoiser"
     spec = NativeModel(native=str(out))
     assert describe(spec).classes == ("nucleus",)
-    assert describe(spec).does == {"denoise", "inpaint", "redraw", "synthesize"}
+    assert describe(spec).does == {"denoise", "inpaint", "redraw", "synthesize", "fit"}
     assert isinstance(load_native(spec, describe(spec).digest, "cpu"), Painter)
     card = (out / "README.md").read_text()
     facts = (str(DATA), "CC0", "30 of 4 crops of 32x32", "samples.png", "Training loss", "fp32")

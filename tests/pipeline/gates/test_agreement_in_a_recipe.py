@@ -75,9 +75,9 @@ def recipe_of(
     )
 
 
-def cells(model: Mapping[str, Any], copies: int = 1) -> FullRecipe:
+def cells(model: Mapping[str, Any], copies: int = 1, **gate: float) -> FullRecipe:
     source = {"shards": str(ROOT / "data/bccd/val-000000.tar"), "classes": CELLS}
-    return recipe_of(source, model, copies)
+    return recipe_of(source, model, copies, **gate)
 
 
 def some_cells(recipe: FullRecipe, count: int) -> list[EncodedSample]:
@@ -98,7 +98,7 @@ def test_a_wiped_cell_is_caught_and_an_untouched_image_passes(
     make: str, exported: dict[str, Any]
 ) -> None:
     torch.set_num_threads(1)
-    recipe = cells(NATIVE if make == "native" else exported, copies=4)
+    recipe = cells(NATIVE if make == "native" else exported, copies=4, revert=False)
     assert set(check_models(recipe)["judge"].classes) == set(CELLS)
     models = load_models(recipe.models, "cpu")
     wiping = recipe.model_copy(update={"ops": (Wipe(),)})
@@ -111,6 +111,26 @@ def test_a_wiped_cell_is_caught_and_an_untouched_image_passes(
             assert (row.status, scores["label_agreement.agreed"]) == ("kept", 1)
     lost = [row for row in rows if row.copy and row.reason == "object_lost"]
     assert len(lost) >= 5  # of 6: a cell that the detector did not see before cannot be lost
+
+
+def test_a_wiped_cell_is_put_back_and_a_replay_makes_the_same_copy() -> None:
+    torch.set_num_threads(1)
+    recipe = cells(NATIVE, copies=4)
+    models = load_models(recipe.models, "cpu")
+    wiping = recipe.model_copy(update={"ops": (Wipe(),)})
+    encoded = some_cells(recipe, 1)
+    copies = weave_chunk(encoded, wiping, models, CONTEXT)
+    scores = [{one.gate: one.score for one in copy.row.scores} for copy in copies]
+    assert scores[0]["label_agreement.reverted"] == 0
+    mended = [i for i, one in enumerate(scores) if one["label_agreement.reverted"]]
+    assert len(mended) >= 2  # of 3: a cell that the detector did not see before cannot be lost
+    for i in mended:
+        assert (copies[i].row.status, scores[i]["label_agreement.agreed"]) == ("kept", 1)
+        assert copies[i].row.psnr is not None
+        assert copies[i].row.psnr > 30  # of what is stored; 20 to 25 as it was wiped
+    key = copies[0].row.source_key
+    (again,) = weave_chunk(encoded, wiping, models, CONTEXT, only=[(key, mended[0])])
+    assert (again.row, again.members) == (copies[mended[0]].row, copies[mended[0]].members)
 
 
 def painted_cells(key: str) -> EncodedSample:
@@ -145,7 +165,10 @@ def torchvision_model(name: str, folder: Path, classes: Mapping[int, str]) -> di
 
 SEG = {0: "background", 1: "disc", 2: "rod"}
 RANDOM = {
-    "ssdlite320_mobilenet_v3_large": ({1: "disc", 2: "rod"}, {"agreed", "invented"}),
+    "ssdlite320_mobilenet_v3_large": (
+        {1: "disc", 2: "rod"},
+        {"agreed", "invented", "reverted", "reverted_share"},
+    ),
     "lraspp_mobilenet_v3_large": (SEG, {"miou"}),
 }
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from pipeline.gate import GateContext, Verdict
 from pipeline.gates.label_agreement import LabelAgreement
 from pipeline.model import Detector, Segmenter
-from schemas.sample import IGNORE_ID, ByteArray, Instances, Sample
+from schemas.sample import IGNORE_ID, Sample
+from tests.pipeline.gates.planted import (
+    BLACK,
+    FREE_BOX,
+    SOURCE,
+    STRAY,
+    erased,
+    flipped,
+    labelled,
+    repainted,
+    under,
+    unlabelled,
+)
 from tests.pipeline.gates.seers import PaintDetector, PaintSegmenter
-from tests.pipeline.ops.examples import GROUND, PAINTS, SEG_CLASSES, deep, painted
-
-FREE = (slice(2, 9), slice(20, 32))
-"""Where `painted()` has no object."""
+from tests.pipeline.ops.examples import PAINTS, SEG_CLASSES, deep, painted
 
 
 def judged(
@@ -27,49 +34,10 @@ def judged(
     aligned: bool = True,
     gate: LabelAgreement | None = None,
 ) -> Verdict:
-    gate = gate or LabelAgreement(model="it")
+    gate = gate or LabelAgreement(model="it", revert=False)
     context = GateContext(SEG_CLASSES, (aligned,))
     return gate.judge([source], [sample], {"it": model}, context)[0]
 
-
-def repainted(sample: Sample, place: tuple[slice, slice], colour: Sequence[int]) -> Sample:
-    image = sample.image_hwc.copy()
-    image[place] = colour
-    return replace(sample, image_hwc=image)
-
-
-def under(sample: Sample, i: int) -> tuple[slice, slice]:
-    x0, y0, x1, y1 = sample.objects.boxes_n4[i].astype(int)
-    return slice(y0, y1), slice(x0, x1)
-
-
-def erased(sample: Sample, i: int) -> Sample:
-    """The object is gone, and its label is not."""
-    return repainted(sample, under(sample, i), [GROUND] * 3)
-
-
-def flipped(sample: Sample) -> Sample:
-    boxes = sample.objects.boxes_n4[:, [2, 1, 0, 3]] * [-1, 1, -1, 1]
-    boxes = boxes + np.array([sample.width, 0, sample.width, 0])
-    image: ByteArray = np.ascontiguousarray(sample.rgb_hwc[:, ::-1])
-    return replace(sample, image_hwc=image, instances=Instances(boxes, sample.objects.labels))
-
-
-def labelled(sample: Sample, box: Sequence[float], label: str) -> Sample:
-    objects = sample.objects
-    boxes = np.concatenate([objects.boxes_n4, np.array([box], float)])
-    return replace(sample, instances=Instances(boxes, (*objects.labels, label)))
-
-
-def unlabelled(sample: Sample, i: int) -> Sample:
-    kept = [j for j in range(len(sample.objects)) if j != i]
-    return replace(sample, instances=sample.objects.take(kept))
-
-
-SOURCE = painted()
-BLACK = replace(SOURCE, image_hwc=np.zeros_like(SOURCE.image_hwc))
-STRAY = repainted(SOURCE, FREE, PAINTS[0])
-FREE_BOX = (20.0, 2, 32, 9)
 
 CAUGHT = {
     "erased": (SOURCE, erased(SOURCE, 1), "object_lost", 2 / 3, 0),
@@ -126,8 +94,8 @@ def test_what_moved_is_held_against_the_share_that_was_found_in_the_source() -> 
 
 
 def test_thresholds_are_the_recipes_and_scores_are_written_whatever_they_are() -> None:
-    lenient = LabelAgreement(model="it", min_agreed=0.5, max_invented=1)
-    strict = LabelAgreement(model="it", min_agreed=1, max_invented=0)
+    lenient = LabelAgreement(model="it", min_agreed=0.5, max_invented=1, revert=False)
+    strict = LabelAgreement(model="it", min_agreed=1, max_invented=0, revert=False)
     sample = erased(STRAY, 1)
     verdicts = [judged(SOURCE, sample, PaintDetector(), gate=gate) for gate in (lenient, strict)]
     assert [verdict.kept for verdict in verdicts] == [True, False]
