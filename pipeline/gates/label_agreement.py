@@ -41,6 +41,7 @@ class LabelAgreement(Gate):
     min_miou: float = Field(0.8, ge=0, le=1)
 
     jobs: ClassVar[tuple[Job, ...]] = ("detect", "segment")
+    measures_with: ClassVar[tuple[str, ...]] = ("min_iou",)
 
     def measure(
         self,
