@@ -21,6 +21,7 @@ from pipeline.index_files import (
     index_file,
     pending_chunks,
     pending_path,
+    pending_runs,
     published_path,
     published_runs,
     read_table,
@@ -64,14 +65,15 @@ def unmade(store: Store) -> list[Slot]:
     return [slot for slot in slots if slot.event == "published" and slot.run not in there]
 
 
-def current_runs(store: Store) -> list[str]:
+def current_runs(store: Store, *, pending: bool = False) -> list[str]:
     """The published runs that together hold every copy once, sorted: all but those that were judged
     again (`noiseloom regate`), for which the latest judgement stands. What reads all runs reads
-    these.
+    these. With `pending`, those under way too.
     """
+    under_way = pending_runs(store) if pending else []  # first: publishing moves them on
     there = published_runs(store)  # before the slots, which precede them
     gone = superseded(read_slots(store), there)
-    return [run for run in there if run not in gone]
+    return sorted({*there, *under_way} - gone)
 
 
 def publish_again(store: Store, run: str, origin: str, make: Callable[[], bytes]) -> None:

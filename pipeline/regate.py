@@ -75,7 +75,7 @@ def check_gates(
     problems = [
         problem for i, gate in enumerate(gates) for problem in _problems(i, gate, before, scores)
     ]
-    if problems:
+    if problems and scores.rows:
         raise RecipeError(report(document.name, problems, document.lines))
     asked = sorted({name for gate in gates for name in asked_by(gate)})
     lacking = [
