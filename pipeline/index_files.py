@@ -19,7 +19,7 @@ from pipeline.ranged_file import RangedFile
 from pipeline.store import Store
 from pipeline.trouble import storage_error
 from schemas.errors import SinkError
-from schemas.index import INDEX_SCHEMA
+from schemas.index import INDEX_SCHEMA, IndexRow, table_to_rows
 
 INDEX: Final = "index"
 PENDING: Final = "index/_pending"
@@ -146,6 +146,20 @@ def index_batches(
             yield from file.iter_batches(ROW_GROUP, columns=columns)
     except pa.ArrowInvalid as error:
         raise SinkError(f"{store.at(path)}: not an index file: {error}") from error
+
+
+def rows_at(store: Store, run: str, numbers: Sequence[int]) -> dict[int, IndexRow]:
+    """Some rows of a published run, by their numbers in it; only their row groups are read."""
+    wanted, found, start = sorted(set(numbers)), dict[int, IndexRow](), 0
+    with pq.ParquetFile(RangedFile(store, published_path(run)), pre_buffer=True) as file:
+        for group in range(file.num_row_groups):
+            size = file.metadata.row_group(group).num_rows
+            its = [number for number in wanted if start <= number < start + size]
+            if its:
+                table = file.read_row_group(group).take([number - start for number in its])
+                found.update(zip(its, table_to_rows(table), strict=True))
+            start += size
+    return found
 
 
 def tars_of(table: pa.Table) -> set[str]:

@@ -34,7 +34,7 @@ class Spread:
 
     `scores`: by name, one number for each copy, NaN where it has none. `classes`, `ops`: by name,
     the numbers of the copies. `kept_n`, `stored_n`: whether it is kept, and whether its bytes are
-    stored. `reasons`: what was not kept, by status, reason and detail (of a rejected one, the gate).
+    stored. `reasons`: what was not kept, by status, reason and, of a rejected copy, the gate.
     `begins`: where each run begins.
     """
 
@@ -57,7 +57,7 @@ class Spread:
                 yield f"{what} {name}", numbers
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Threshold:
     """One value of a score that copies have, and the shares of those with a score that are at least
     and at most this.
@@ -109,6 +109,40 @@ def spread_of(store: Store, runs: Sequence[str]) -> Spread:
         reasons=reasons,
         begins=begins,
     )
+
+
+@dataclass(frozen=True)
+class Line:
+    """One score among some copies: how many have it, its quantiles, a histogram."""
+
+    name: str
+    count: int
+    quantiles: tuple[float, ...]
+    bars: tuple[int, ...]
+
+
+def lines_of(spread: Spread, name: str, shares: Sequence[float], bins: int) -> list[Line]:
+    """One score among all copies, the kept and the rejected ones, per op, and per class; where none
+    has it, no line. All histograms have the same borders.
+    """
+    values_n = spread.scores[name]
+    edges = edges_of(values_n[~np.isnan(values_n)], bins)
+    lines = []
+    for group, numbers in parts_of(spread):
+        values = values_n[numbers]
+        values = values[~np.isnan(values)]
+        if len(values):
+            quantiles = tuple(float(q) for q in np.quantile(values, shares))
+            lines.append(Line(group, len(values), quantiles, tuple(histogram(values, edges))))
+    return lines
+
+
+def parts_of(spread: Spread) -> Iterator[tuple[str, NDArray[np.intp] | Numbers]]:
+    """What a score is told of: a name, and the numbers of the copies."""
+    yield "all", np.arange(len(spread))
+    yield "kept", np.flatnonzero(spread.kept_n)
+    yield "rejected", np.flatnonzero(~spread.kept_n)
+    yield from spread.groups()
 
 
 def thresholds(values: FloatArray, shares: Sequence[float]) -> list[Threshold]:
