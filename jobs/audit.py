@@ -6,6 +6,7 @@ Every check yields findings and goes on: one damaged file does not hide another.
     unreadable_index, no_plan, no_record          a run's own files
     chunk_incomplete, chunk_missing, chunk_unplanned, counts_differ, copy_twice    conservation
     chunk_twice, foreign_rows                     published by two runs, or under another's name
+    regate_differs                                not what its gates make of its origin's rows
     slots_unreadable, slot_without_index, slot_differs    the order of the sink
     unreferenced_shard, run_unfinished            notes: what a killed or a running job leaves
 """
@@ -14,18 +15,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final, TypeVar
 
+import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
 from jobs.plan import Retry
 from jobs.record import record_path
+from pipeline.gates import AnyGate
 from pipeline.recipe import FullRecipe
+from pipeline.regate import judged_again
 from pipeline.slots import Slot
 from pipeline.store import Store
-from schemas.index import IndexRow
+from schemas.index import IndexRow, rows_to_table, table_to_rows
 from schemas.recipe import Tracking
 
 NOTES: Final = frozenset({"unreferenced_shard", "run_unfinished"})
@@ -59,6 +64,13 @@ class PlannedChunk(BaseModel):
         return self.samples * copies if self.copies is None else sum(self.copies)
 
 
+class Regate(BaseModel):
+    """What makes a run a regated one: whose rows it holds, and the gates that judged them again."""
+
+    run: str
+    gates: tuple[AnyGate, ...]
+
+
 class PlanFile(BaseModel):
     """What is needed of `runs/<run>.plan.json`."""
 
@@ -69,6 +81,7 @@ class PlanFile(BaseModel):
     tracking: Tracking = Tracking(uri=None)
     retry: Retry | None = None
     known: tuple[str, ...] = ()
+    regate: Regate | None = None
 
     @property
     def attempts(self) -> int:
@@ -101,6 +114,11 @@ class Run:
     rows: tuple[IndexRow, ...]
     plan: PlanFile | None
     record: RecordFile | None
+
+    @property
+    def regate(self) -> Regate | None:
+        """None where the run made its copies itself."""
+        return None if self.plan is None else self.plan.regate
 
 
 def read_run_file(store: Store, path: str, model: type[FileT]) -> FileT | None:
@@ -159,8 +177,15 @@ def _check_chunks(run: Run, plan: PlanFile, published: frozenset[str]) -> Iterat
 
 
 def check_order(runs: Sequence[Run], slots: Sequence[Slot]) -> Iterator[Finding]:
-    """Each published chunk belongs to one run, the one whose slot names it."""
-    published = {run.name: {row.chunk for row in run.rows} for run in runs if run.published}
+    """Each published chunk belongs to one run, the one whose slot names it. The rows of a regated
+    run are those of its origin.
+    """
+    regated = {run.name: run.regate.run for run in runs if run.regate is not None}
+    published = {
+        run.name: {row.chunk for row in run.rows}
+        for run in runs
+        if run.published and run.name not in regated
+    }
     pending = {run.name: {row.chunk for row in run.rows} for run in runs if not run.published}
     times = Counter(chunk for chunks in published.values() for chunk in chunks)
     for chunk in (chunk for chunk, n in times.items() if n > 1):
@@ -177,3 +202,26 @@ def check_order(runs: Sequence[Run], slots: Sequence[Slot]) -> Iterator[Finding]
             yield Finding(name, "slot_without_index", f"and {len(lost)} chunks are not pending")
         elif name not in pending:
             yield Finding(name, "run_unfinished", "not published; start it again to go on")
+    origins = {slot.run: slot.origin for slot in slots if slot.event == "regated"}
+    for name, origin in regated.items():
+        if origins.get(name) != origin:
+            yield Finding(name, "slot_differs", f"its plan says that it regates {origin}")
+    for name in origins.keys() - {run.name for run in runs}:
+        yield Finding(name, "run_unfinished", "not published; start `noiseloom regate` again")
+
+
+def check_regate(run: Run, runs: Mapping[str, Run]) -> Iterator[Finding]:
+    """A regated run: the rows of its origin, judged by its gates, and nothing else."""
+    if run.regate is None:
+        return
+    origin = runs.get(run.regate.run)
+    if origin is None:
+        yield Finding(run.name, "regate_differs", f"{run.regate.run}, its origin, cannot be read")
+        return
+    table = rows_to_table(origin.rows)
+    batches = [judged_again(batch, run.regate.gates, run.name) for batch in table.to_batches()]
+    expected = [row for batch in batches for row in table_to_rows(pa.table(batch))]
+    differ = sum(a != b for a, b in zip_longest(run.rows, expected))
+    if differ:
+        detail = f"{differ} rows are not those of {origin.name} under its gates"
+        yield Finding(run.name, "regate_differs", detail)

@@ -10,6 +10,7 @@ not_quarantined                               a failed copy whose source is in n
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from jobs.audit import Finding
 from pipeline.codec import decode
 from pipeline.geometry import overhang
 from pipeline.quarantine import ERROR, quarantine_path
-from pipeline.sink import shard_path
+from pipeline.sink import REJECTED, SHARDS, shard_path
 from pipeline.source import EncodedSample
 from pipeline.store import Store
 from pipeline.tar import TarError, walk
@@ -36,12 +37,19 @@ def check_shard(
     except OSError as error:
         yield Finding(path, "shard_missing", str(error))
         return
-    if shard_path(rows[0].chunk, data) != path:
+    folder = REJECTED if path.startswith(f"{REJECTED}/") else SHARDS
+    if shard_path(rows[0].chunk, data, folder) != path:
         yield Finding(path, "shard_changed", "its content is not that of the hash in its name")
     yield from _check_places(path, data, rows)
-    for row in rows:
+    for row in _different(rows):
         if layout is not None:
             yield from _check_sample(row, data, layout)
+
+
+def _different(rows: Sequence[IndexRow]) -> list[IndexRow]:
+    """One row for each sample: a regated run has the rows of its origin with other verdicts."""
+    plain = [replace(row, run="", status="kept", reason=None, detail=None) for row in rows]
+    return list(dict(zip(plain, rows, strict=True)).values())
 
 
 def _check_places(path: str, data: bytes, rows: Sequence[IndexRow]) -> Iterator[Finding]:
@@ -62,7 +70,7 @@ def _place(member: Member) -> str:
 
 
 def encoded_from(row: IndexRow, data: bytes, layout: Source) -> EncodedSample:
-    """A kept sample's members out of its tar, as source samples are read."""
+    """A stored sample's members out of its tar, as source samples are read."""
     files = {
         member.name.removeprefix(f"{row.key}."): data[member.offset :][: member.size]
         for member in row.members

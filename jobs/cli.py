@@ -119,6 +119,34 @@ def retry(
 
 
 @app.command()
+def gates(
+    sink: Sink,
+    run: Annotated[
+        str | None, typer.Option(metavar="RUN", help="a published run; all if left out")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="the page; out/gates-<sink> if left out")
+    ] = None,
+) -> None:
+    """Show the scores of all copies, with pictures, and what any threshold would keep."""
+    from jobs.gates import gates as tell
+
+    tell(sink, run, out, _console())
+
+
+@app.command()
+def regate(
+    sink: Sink,
+    file: Annotated[Path, typer.Argument(metavar="GATES", help="`gates:` as in a recipe, as YAML")],
+    run: Annotated[str, typer.Option(metavar="RUN", help="a published run, or all")] = "all",
+) -> None:
+    """Apply other gates to what is published: a new run from the stored scores, without a GPU."""
+    from jobs.regate import regate as judge
+
+    judge(sink, file, run, _console())
+
+
+@app.command()
 def show(
     sink: Sink,
     key: Annotated[str, typer.Argument(metavar="KEY", help="a sample's key or id")],

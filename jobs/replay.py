@@ -29,7 +29,7 @@ from pipeline.source import Chunk, EncodedSample, around, read_chunk
 from pipeline.store import Store
 from pipeline.weave import RunContext, WovenCopy, weave_chunk
 from schemas.errors import ModelError, RecipeError, SampleError, SinkError, SourceError
-from schemas.index import IndexRow
+from schemas.index import IndexRow, Status
 from schemas.members import split_name
 
 
@@ -61,7 +61,7 @@ class Replayer:
             stored = {m.name: self._stored(row, m.offset, m.size) for m in row.members}
         except ReplayError as error:
             return Finding(where, "replay_impossible", str(error))
-        difference = _difference(row, made, stored)
+        difference = _difference(row, made, stored, self._legal(row.run))
         if difference is None:
             return None
         return Finding(where, "replay_differs", difference + self._other_versions(row.run))
@@ -124,9 +124,17 @@ class Replayer:
         except OSError as error:
             raise ReplayError(str(error)) from error
 
+    def _legal(self, run: str) -> tuple[Status, ...]:
+        """What a kept copy of the run may come out as: the recipe's gates are not those that judged
+        a regated one, and its bytes are what counts.
+        """
+        return ("kept",) if self.runs[run].regate is None else ("kept", "rejected")
+
     def _other_versions(self, run: str) -> str:
         """What else may be the reason: the same bytes are promised for the same versions."""
-        record, now = self.runs[run].record, versions()
+        regate = self.runs[run].regate
+        made_by = self.runs.get(regate.run) if regate is not None else self.runs[run]
+        record, now = made_by.record if made_by is not None else None, versions()
         then = record.versions if record is not None else {}
         changed = [f"{name} {old}" for name, old in then.items() if now.get(name) != old]
         return f" (made with {', '.join(changed)})" if changed else ""
@@ -143,8 +151,10 @@ def _loaded(recipe: FullRecipe, attempts: int) -> Models:
     return load_models(recipe.models, "cuda" if recipe.resources.gpus > 0 else "cpu", attempts)
 
 
-def _difference(row: IndexRow, made: WovenCopy, stored: dict[str, bytes]) -> str | None:
-    if made.row.status != "kept":
+def _difference(
+    row: IndexRow, made: WovenCopy, stored: dict[str, bytes], legal: Sequence[Status]
+) -> str | None:
+    if made.row.status not in legal:
         return f"comes out {made.row.status}: {made.row.reason}"
     if made.row.ops != row.ops:
         return "other ops, or other draws"

@@ -23,6 +23,7 @@ from rich.text import Text
 
 from jobs.sheet import written
 from pipeline.index_files import read_index
+from pipeline.publication import current_runs
 from pipeline.shards import scan_shard
 from pipeline.sheet import Pair, before_after, readable
 from pipeline.source import Chunk, read_chunk
@@ -39,7 +40,7 @@ PICTURED: Final = 16
 def show(sink: str, key: str, console: Console) -> Path:
     """Prints the history and writes `<key>-history.png` right here; returns its path."""
     store = Store(sink)
-    rows = _history(sink, read_index(store, pending=True), key)
+    rows = _history(sink, read_index(store, current_runs(store, pending=True), pending=True), key)
     first = rows[0]
     plans = {run: _plan(store, run) for run in {row.run for row in rows}}
     console.print(Text(f"{first.source_key}  {len(rows)} copies", "bold"))

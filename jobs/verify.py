@@ -24,6 +24,7 @@ from jobs.audit import (
     RecordFile,
     Run,
     check_order,
+    check_regate,
     check_run,
     read_run_file,
     status_counts,
@@ -32,9 +33,8 @@ from jobs.audit_tars import check_quarantine, check_quarantined, check_shard
 from jobs.record import record_path
 from jobs.replay import Replayer, spread
 from pipeline.index_files import open_sink, pending_runs, published_runs, read_index
-from pipeline.quarantine import QUARANTINE
-from pipeline.sink import SHARDS
-from pipeline.slots import read_slots
+from pipeline.sink import TARS
+from pipeline.slots import Slot, read_slots, superseded
 from pipeline.store import Store
 from schemas.errors import SinkError
 from schemas.index import IndexRow, table_to_rows
@@ -47,9 +47,11 @@ CHECKERS: Final = 2
 def verify(sink: str, replay: int, console: Console) -> int:
     """Checks the sink, prints what was found, and returns the exit code."""
     store = open_sink(sink)
-    runs, findings = _read_runs(store)
+    runs, slots, findings = _read_runs(store)
     rows = [row for run in runs for row in run.rows]
-    kept = [row for row in rows if row.status == "kept"]
+    again = superseded(slots, {run.name for run in runs if run.published})
+    counted = [row for run in runs if run.name not in again for row in run.rows]
+    kept = [row for row in counted if row.status == "kept"]
     findings += check_quarantined(rows)
     replayed = spread(kept, replay)
     by_tar = _by_tar(rows)
@@ -64,17 +66,19 @@ def verify(sink: str, replay: int, console: Console) -> int:
             for finding in _replay(store, runs, replayed):
                 findings += [finding] if finding is not None else []
                 progress.advance(task)
-    count = status_counts(rows)
+    count = status_counts(counted)
+    more = f" ({len(again)} of them judged again since)" if again else ""
     told = (
-        f"{sink}: {len(runs)} runs, {count.attempted} copies ({count.kept} kept, {count.rejected} "
-        f"rejected, {count.failed} failed), {len(by_tar)} tars, {len(replayed)} made again"
+        f"{sink}: {len(runs)} runs{more}, {count.attempted} copies ({count.kept} kept, "
+        f"{count.rejected} rejected, {count.failed} failed), {len(by_tar)} tars, "
+        f"{len(replayed)} made again"
     )
     console.print(told, soft_wrap=True, highlight=False, markup=False)
     return _verdict(findings, console)
 
 
-def _read_runs(store: Store) -> tuple[list[Run], list[Finding]]:
-    """All runs, and what their own files and their counts show."""
+def _read_runs(store: Store) -> tuple[list[Run], list[Slot], list[Finding]]:
+    """All runs, their slots, and what their own files and their counts show."""
     published = published_runs(store)
     names = [*published, *(name for name in pending_runs(store) if name not in published)]
     if not names:
@@ -91,19 +95,22 @@ def _read_runs(store: Store) -> tuple[list[Run], list[Finding]]:
         record = read_run_file(store, record_path(name), RecordFile)
         runs.append(Run(name, name in published, tuple(rows), plan, record))
     chunks = frozenset(row.chunk for run in runs if run.published for row in run.rows)
+    by_name = {run.name: run for run in runs}
     for run in runs:
-        findings += check_run(run, chunks)
+        findings += [*check_run(run, chunks), *check_regate(run, by_name)]
+    slots: list[Slot] = []
     try:
-        findings += check_order(runs, read_slots(store))
+        slots = read_slots(store)
+        findings += check_order(runs, slots)
     except SinkError as error:
         findings.append(Finding(store.url, "slots_unreadable", str(error)))
-    return runs, findings
+    return runs, slots, findings
 
 
 def _by_tar(rows: Sequence[IndexRow]) -> dict[str, list[IndexRow]]:
     by_tar: dict[str, list[IndexRow]] = {}
     for row in rows:
-        path = row.shard if row.status == "kept" else row.quarantine
+        path = row.quarantine if row.status == "failed" else row.shard
         if path is not None or row.status == "kept":
             by_tar.setdefault(path or "", []).append(row)
     return by_tar
@@ -114,7 +121,7 @@ def _check_tars(
 ) -> Iterator[list[Finding]]:
     def check(path: str) -> list[Finding]:
         rows = by_tar[path]
-        if rows[0].status != "kept":
+        if rows[0].status == "failed":
             return list(check_quarantine(store, path, rows))
         run = runs.get(rows[0].run)
         plan = run.plan if run is not None else None
@@ -125,7 +132,7 @@ def _check_tars(
 
 
 def _leftovers(store: Store, by_tar: Iterable[str]) -> list[Finding]:
-    tars = {*store.list(SHARDS), *store.list(QUARANTINE)}
+    tars = {path for folder in TARS for path in store.list(folder)}
     detail = "no row names it; `noiseloom gc` removes it unless a run may need it"
     return [Finding(path, "unreferenced_shard", detail) for path in sorted(tars - set(by_tar))]
 

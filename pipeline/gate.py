@@ -9,9 +9,9 @@ other thresholds can be applied later to what the index holds, without a picture
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from pipeline.known import Known
 from pipeline.model import Job, Models
@@ -77,6 +77,10 @@ class Gate(Spec):
     """Whether it may hand a sample on changed: such gates are asked first, so that the scores of
     the others are those of what is stored."""
 
+    measures_with: ClassVar[tuple[str, ...]] = ()
+    """The fields that shape its scores, besides `model`. All others are thresholds: they can be
+    changed without the pictures (`noiseloom regate`)."""
+
     jobs: ClassVar[tuple[Job, ...]] = ()
     """What its model must be able to do; one of them is enough."""
 
@@ -120,3 +124,11 @@ class Gate(Spec):
         """The slug of the first threshold that these scores do not meet; None where they meet all.
         A score that is not there is not judged.
         """
+
+
+GateT = TypeVar("GateT", bound=Gate)
+
+
+def in_order(gates: Iterable[GateT]) -> list[GateT]:
+    """As they are asked: those that mend first. The first that rejects gives the reason."""
+    return sorted(gates, key=lambda gate: not gate.mends)

@@ -15,10 +15,11 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.ranged_file import RangedFile
 from pipeline.store import Store
 from pipeline.trouble import storage_error
 from schemas.errors import SinkError
-from schemas.index import INDEX_SCHEMA
+from schemas.index import INDEX_SCHEMA, IndexRow, table_to_rows
 
 INDEX: Final = "index"
 PENDING: Final = "index/_pending"
@@ -74,7 +75,11 @@ def pending_chunks(store: Store, run: str) -> list[str]:
 def read_index(
     store: Store, runs: Sequence[str] | None = None, *, pending: bool = False
 ) -> pa.Table:
-    """The rows of these runs, or of all: published ones, and with `pending` those under way too."""
+    """The rows of these runs, or of all: published ones, and with `pending` those under way too.
+
+    All holds a copy twice where `noiseloom regate` was at work: `publication.current_runs` names
+    the runs that hold each once.
+    """
     with sink_errors(store):
         for _ in range(TRIES):
             try:
@@ -124,6 +129,37 @@ def read_table(store: Store, path: str, columns: Sequence[str] | None = None) ->
     except (pa.ArrowInvalid, OSError) as error:  # OSError: pages that do not unpack
         raise SinkError(f"{store.at(path)}: not an index file: {error}") from error
     raise SinkError(f"{store.at(path)}: written by another version of noiseloom")
+
+
+def index_batches(
+    store: Store, run: str, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a published run, or some columns of them, a row group's worth at a time: of an
+    index of a million rows only that is in memory, and only the columns that are asked for are
+    read.
+    """
+    path = published_path(run)
+    try:
+        with pq.ParquetFile(RangedFile(store, path), pre_buffer=True) as file:
+            if not file.schema_arrow.equals(INDEX_SCHEMA):
+                raise SinkError(f"{store.at(path)}: written by another version of noiseloom")
+            yield from file.iter_batches(ROW_GROUP, columns=columns)
+    except pa.ArrowInvalid as error:
+        raise SinkError(f"{store.at(path)}: not an index file: {error}") from error
+
+
+def rows_at(store: Store, run: str, numbers: Sequence[int]) -> dict[int, IndexRow]:
+    """Some rows of a published run, by their numbers in it; only their row groups are read."""
+    wanted, found, start = sorted(set(numbers)), dict[int, IndexRow](), 0
+    with pq.ParquetFile(RangedFile(store, published_path(run)), pre_buffer=True) as file:
+        for group in range(file.num_row_groups):
+            size = file.metadata.row_group(group).num_rows
+            its = [number for number in wanted if start <= number < start + size]
+            if its:
+                table = file.read_row_group(group).take([number - start for number in its])
+                found.update(zip(its, table_to_rows(table), strict=True))
+            start += size
+    return found
 
 
 def tars_of(table: pa.Table) -> set[str]:

@@ -37,8 +37,7 @@ from pipeline.index_files import (
     tars_of,
 )
 from pipeline.publication import ATTEMPTS, drop
-from pipeline.quarantine import QUARANTINE
-from pipeline.sink import SHARDS
+from pipeline.sink import TARS
 from pipeline.slots import Slot, add_slot, given_up, owners, read_slots, slot_of
 from pipeline.store import Store
 from schemas.errors import SinkError
@@ -102,7 +101,7 @@ def survey(store: Store, without: str | None = None) -> Survey:
     with sink_errors(store):
         leaving = {without, *given_up(read_slots(store))}
         # From here on the order is what makes it safe, see above.
-        tars = [*store.list(SHARDS), *store.list(QUARANTINE)]
+        tars = [path for folder in TARS for path in store.list(folder)]
         journals = _by_run(store, ATTEMPTS)
         plans = _plans(store)
         pending = _by_run(store, PENDING)

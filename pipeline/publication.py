@@ -9,7 +9,7 @@ own rerun makes it, or whoever publishes next.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -21,13 +21,14 @@ from pipeline.index_files import (
     index_file,
     pending_chunks,
     pending_path,
+    pending_runs,
     published_path,
     published_runs,
     read_table,
     sink_errors,
     tars_of,
 )
-from pipeline.slots import Slot, add_slot, owners, read_slots, slot_of
+from pipeline.slots import Slot, add_slot, owners, read_slots, slot_of, superseded
 from pipeline.store import Store
 from schemas.errors import RunError, SinkError
 
@@ -62,6 +63,37 @@ def unmade(store: Store) -> list[Slot]:
     slots = read_slots(store)  # before the index files, which follow them
     there = set(published_runs(store))
     return [slot for slot in slots if slot.event == "published" and slot.run not in there]
+
+
+def current_runs(store: Store, *, pending: bool = False) -> list[str]:
+    """The published runs that together hold every copy once, sorted: all but those that were judged
+    again (`noiseloom regate`), for which the latest judgement stands. What reads all runs reads
+    these. With `pending`, those under way too.
+    """
+    under_way = pending_runs(store) if pending else []  # first: publishing moves them on
+    there = published_runs(store)  # before the slots, which precede them
+    gone = superseded(read_slots(store), there)
+    return sorted({*there, *under_way} - gone)
+
+
+def publish_again(store: Store, run: str, origin: str, make: Callable[[], bytes]) -> None:
+    """Publishes the rows of `origin` as `run`, judged by other gates, and makes it the current one.
+
+    `make` gives the index file, the same one every time; it is asked only where there is none yet.
+    A process that dies before the file is there leaves the run current that was.
+    """
+    with sink_errors(store):
+        path = published_path(run)
+        index = None if store.exists(path) else make()
+        while True:
+            slots = read_slots(store)
+            slot_of(slots, run)  # it may be being given up
+            last = [slot.run for slot in slots if slot.origin == origin][-1:]
+            slot = Slot(run=run, event="regated", origin=origin)
+            if last == [run] or add_slot(store, slots, slot):
+                break
+        if index is not None:
+            store.create(path, index)
 
 
 def drop(store: Store, run: str) -> None:

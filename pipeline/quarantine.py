@@ -30,8 +30,8 @@ QUARANTINE: Final = "quarantine"
 ERROR: Final = "error.json"
 
 Woven = Sequence[tuple[IndexRow, dict[str, bytes]]]
-"""The rows of a chunk with their members: of a kept copy what is written, of the first failed copy
-of a key what was read of its source.
+"""The rows of a chunk with their members: of a kept or a rejected copy what is written, of the
+first failed copy of a key what was read of its source.
 """
 
 

@@ -48,15 +48,15 @@ def before_after(
     pairs: Sequence[Pair], title: str, note: str = "", id_names: Sequence[str] = ()
 ) -> Image.Image:
     """The sheet. `id_names` are the names of the class ids."""
-    pairs = [_shown(pair) for pair in pairs]
+    pairs = [same_levels(pair) for pair in pairs]
     samples = [sample for pair in pairs for sample in (pair.source, pair.woven) if sample]
     look = look_for(samples, id_names)
     frame = Frame(title, note, COLUMNS, [_header(pair) for pair in pairs], look.colours)
     return contact_sheet([_tiles(pair, look) for pair in pairs], frame)
 
 
-def _shown(pair: Pair) -> Pair:
-    """Both with images for the eye, and the same levels for both."""
+def same_levels(pair: Pair) -> Pair:
+    """Source and copy with images for the eye, and the same levels for both."""
     first = pair.source or pair.woven
     if first is None:
         return pair

@@ -2,6 +2,7 @@
 
     quarantine/<chunk>.<8 hex of its content>.tar    source samples that failed
     shards/<chunk>.<8 hex of its content>.tar        plain WebDataset
+    rejected/<chunk>.<8 hex of its content>.tar      the same, of what the gates rejected, if stored
     index/_pending/<run>/<chunk>.parquet             its existence is the commit of the chunk
     index/<run>.parquet                              a published run (pipeline.publication)
 
@@ -24,14 +25,19 @@ from typing import Final
 import pyarrow as pa
 
 from pipeline.index_files import index_file, pending_path, read_table, sink_errors
-from pipeline.quarantine import Woven, quarantine_path, quarantine_tar
+from pipeline.quarantine import QUARANTINE, Woven, quarantine_path, quarantine_tar
 from pipeline.store import Store
 from pipeline.tar import write_tar
 from schemas.errors import RunError, SinkError
-from schemas.index import IndexRow, Member, rows_to_table, table_to_rows
+from schemas.index import IndexRow, Status, rows_to_table, table_to_rows
 from schemas.members import copy_key
 
 SHARDS: Final = "shards"
+REJECTED: Final = "rejected"
+TARS: Final = (SHARDS, REJECTED, QUARANTINE)
+"""The folders with tars."""
+
+_FOLDERS: Final[dict[Status, str]] = {"kept": SHARDS, "rejected": REJECTED}
 
 
 @dataclass(frozen=True)
@@ -75,9 +81,9 @@ def receipt_of(chunk_id: str, rows: Sequence[IndexRow]) -> Receipt:
     )
 
 
-def shard_path(chunk_id: str, data: bytes) -> str:
+def shard_path(chunk_id: str, data: bytes, folder: str = SHARDS) -> str:
     """Where a chunk's tar is: its name holds 8 hex digits of its content."""
-    return f"{SHARDS}/{chunk_id}.{hashlib.blake2b(data, digest_size=4).hexdigest()}.tar"
+    return f"{folder}/{chunk_id}.{hashlib.blake2b(data, digest_size=4).hexdigest()}.tar"
 
 
 def _packed(chunk_id: str, woven: Woven) -> tuple[list[IndexRow], dict[str, bytes]]:
@@ -87,28 +93,34 @@ def _packed(chunk_id: str, woven: Woven) -> tuple[list[IndexRow], dict[str, byte
     if rejects is not None:
         tars[quarantine_path(chunk_id, rejects)] = rejects
     quarantine = next(iter(tars), None)
+    placed: dict[int, IndexRow] = {}
+    for status, folder in _FOLDERS.items():
+        its = {i: one for i, one in enumerate(woven) if one[0].status == status and one[1]}
+        if its:
+            path, tar, rows = _packed_into(folder, chunk_id, list(its.values()))
+            tars[path] = tar
+            placed.update(zip(its, rows, strict=True))
+    others = [
+        replace(row, quarantine=quarantine if row.status == "failed" else None) for row, _ in woven
+    ]
+    return [placed.get(i, row) for i, row in enumerate(others)], tars
+
+
+def _packed_into(folder: str, chunk_id: str, woven: Woven) -> tuple[str, bytes, list[IndexRow]]:
+    """One tar with these copies: its path, its bytes, and the rows with their places in it."""
     keys = [copy_key(row.source_key, row.copy) for row, _ in woven]
     files = [
         (f"{key}.{suffix}", data)
-        for key, (row, members) in zip(keys, woven, strict=True)
-        if row.status == "kept"
+        for key, (_, members) in zip(keys, woven, strict=True)
         for suffix, data in members.items()
     ]
-    data, members = write_tar(files)
-    path, places = shard_path(chunk_id, data), iter(members)
-    if files:
-        tars[path] = data
-    rows = []
-    for key, (row, written) in zip(keys, woven, strict=True):
-        if row.status == "kept":
-            rows.append(_placed(row, path, key, [next(places) for _ in written]))
-        else:
-            rows.append(replace(row, quarantine=quarantine if row.status == "failed" else None))
-    return rows, tars
-
-
-def _placed(row: IndexRow, path: str, key: str, members: Sequence[Member]) -> IndexRow:
-    return replace(row, shard=path, key=key, members=tuple(members))
+    tar, written = write_tar(files)
+    path, places = shard_path(chunk_id, tar, folder), iter(written)
+    rows = [
+        replace(row, shard=path, key=key, members=tuple(next(places) for _ in members))
+        for key, (row, members) in zip(keys, woven, strict=True)
+    ]
+    return path, tar, rows
 
 
 def _create_same(store: Store, path: str, data: bytes) -> None:

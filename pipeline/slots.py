@@ -6,6 +6,11 @@ A run publishes by creating the next slot, with all its chunks that no earlier s
 loses the race for a number reads the slots again and starts over: so whatever runs do at the same
 second, each chunk is in exactly one slot.
 
+A run that holds the rows of another one, judged by other gates (`noiseloom regate`), has a slot
+without chunks: `{"run": R, "event": "regated", "origin": O}`. Of an origin and what was made of it,
+the one whose slot is the last is current, from the moment that its index file is there; the others
+are superseded, and who reads all runs passes them over.
+
 Slots are never deleted. `noiseloom gc --abandon RUN` adds two that have an `event` and no chunks:
 `given_up` before it deletes the run's files, from which on the run cannot publish, and `cleared`
 after it, from which on a run of this name may begin anew.
@@ -13,7 +18,7 @@ after it, from which on a run of this name may begin anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Literal
 
@@ -27,13 +32,16 @@ ORDER: Final = "index/_order"
 
 
 class Slot(BaseModel):
-    """One step in the order of the sink: a run published, or given up."""
+    """One step in the order of the sink: a run published, judged again, or given up. `origin` is
+    the run whose rows a regated one holds.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     run: str
     chunks: tuple[str, ...] = ()
-    event: Literal["published", "given_up", "cleared"] = "published"
+    event: Literal["published", "regated", "given_up", "cleared"] = "published"
+    origin: str | None = None
 
 
 def read_slots(store: Store) -> list[Slot]:
@@ -67,6 +75,19 @@ def owners(slots: Iterable[Slot]) -> dict[str, str]:
     return {chunk: slot.run for slot in slots for chunk in slot.chunks}
 
 
+def superseded(slots: Iterable[Slot], published: Collection[str]) -> set[str]:
+    """Of these published runs those whose rows another one holds, judged later. The slots are read
+    after the listing of the runs: a run's slot is there before its index file.
+    """
+    current: dict[str, str] = {}
+    family: dict[str, set[str]] = {}
+    for slot in slots:
+        if slot.origin is not None and slot.run in published:
+            current[slot.origin] = slot.run
+            family.setdefault(slot.origin, {slot.origin}).add(slot.run)
+    return {run for origin, runs in family.items() for run in runs - {current[origin]}}
+
+
 def given_up(slots: Iterable[Slot]) -> set[str]:
     """The runs that are being given up."""
     last = {slot.run: slot.event for slot in slots}
@@ -80,7 +101,8 @@ def slot_of(slots: Sequence[Slot], run: str) -> Slot | None:
             f"{run}: `noiseloom gc --abandon` is giving it up; let that end (or start `noiseloom "
             "gc` if it was killed), then start the run again to begin anew"
         )
-    return next((slot for slot in slots if slot.run == run and slot.event == "published"), None)
+    events = ("published", "regated")
+    return next((slot for slot in slots if slot.run == run and slot.event in events), None)
 
 
 def _read_slot(store: Store, path: str) -> Slot:

@@ -20,7 +20,7 @@ from functools import partial
 from typing import Final
 
 from pipeline.codec import decode
-from pipeline.gate import GateContext, Verdict
+from pipeline.gate import GateContext, Verdict, in_order
 from pipeline.model import Models
 from pipeline.op import Draw, Op, Outcome, Peers
 from pipeline.recipe import FullRecipe
@@ -183,7 +183,7 @@ def _judge(
     that compares pictures is not asked where an op made another.
     """
     out, judged = list(copies), [Judged()] * len(copies)
-    for gate in sorted(recipe.gates, key=lambda gate: not gate.mends):
+    for gate in in_order(recipe.gates):
         its = [
             (i, copy.source, copy.now)
             for i, copy in enumerate(out)

@@ -1,8 +1,9 @@
 """One copy of a source sample on its way through the chain, and what is left of it at the end: its
 index row, and the bytes that are stored.
 
-A kept copy leaves its members. A failed one leaves those of its source as they were read, for the
-quarantine; `once_each` sees to it that they are there once for each sample.
+A kept copy leaves its members; so does a rejected one with `output: {rejected: store}`. A failed
+one leaves those of its source as they were read, for the quarantine; `once_each` sees to it that
+they are there once for each sample.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ class RunContext:
 class WovenCopy:
     """One attempted copy: its row (no shard, no members yet), its members by suffix, its pixels.
 
-    `members` of a kept copy are what is stored of it. Those of a failed one are its source's, as
-    they were read: at the first of each sample that failed, and only where bytes were read.
-    `sample` is None where it failed.
+    `members` of a kept or a rejected copy are what is stored of it. Those of a failed one are its
+    source's, as they were read: at the first of each sample that failed, and only where bytes were
+    read. `sample` is None where it failed.
     """
 
     row: IndexRow
@@ -113,15 +114,17 @@ def finished(copy: Copy, judged: Judged, recipe: FullRecipe, context: RunContext
         return _failed(row, copy.now, copy.encoded, recipe.source)
     psnr, ssim = _likeness(copy)
     row = replace(_described(row, copy.now), psnr=psnr, ssim=ssim)
-    if judged.reason is not None:
+    if judged.reason is None:
+        row = replace(row, status="kept")
+    else:
         row = replace(row, status="rejected", reason=judged.reason, detail=judged.gate)
-        return WovenCopy(row, {}, copy.now)
+        if recipe.output.rejected == "drop":
+            return WovenCopy(row, {}, copy.now)
     try:
         members = encode(copy.now, recipe.source, recipe.output)
     except SampleError as error:
         return _failed(row, error, copy.encoded, recipe.source)
-    row = replace(row, status="kept", key=copy_key(copy.encoded.key, copy.copy))
-    return WovenCopy(row, members, copy.now)
+    return WovenCopy(replace(row, key=copy_key(copy.encoded.key, copy.copy)), members, copy.now)
 
 
 def once_each(copies: Sequence[WovenCopy]) -> list[WovenCopy]:
@@ -138,7 +141,7 @@ def once_each(copies: Sequence[WovenCopy]) -> list[WovenCopy]:
 
 
 def _failed(row: IndexRow, error: SampleError, encoded: EncodedSample, layout: Source) -> WovenCopy:
-    row = replace(row, reason=error.slug, detail=error.detail or None)
+    row = replace(row, status="failed", reason=error.slug, detail=error.detail or None)
     return WovenCopy(row, _raw(encoded, layout), None)
 
 

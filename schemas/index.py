@@ -37,8 +37,8 @@ INDEX_SCHEMA = pa.schema(
         ("source_hash", pa.string()),  # of the source members' bytes
         ("copy", pa.int32()),
         ("chunk", pa.string()),
-        ("shard", pa.string()),  # path of the tar below the sink; null unless kept
-        ("key", pa.string()),  # WebDataset key in that tar; null unless kept
+        ("shard", pa.string()),  # path of the tar below the sink; null where nothing is stored
+        ("key", pa.string()),  # WebDataset key in that tar; null where nothing is stored
         (
             "members",
             pa.list_(

@@ -85,19 +85,21 @@ class Output(Spec):
     """How images are written: `png`, without loss, unless the recipe says otherwise.
 
     `quality` (90) is of jpeg and of lossy webp, `subsampling` of the colours (4:4:4, none) of jpeg,
-    `lossless` of webp. Class-id maps are PNG always.
+    `lossless` of webp. Class-id maps are PNG always. `rejected: store` writes what the gates
+    reject, too, into tars of their own: other gates can bring it back (`noiseloom regate`).
     """
 
     format: Literal["png", "jpeg", "webp"] = "png"
     quality: Annotated[int, Field(ge=1, le=100)] | None = None
     subsampling: Subsampling | None = None
     lossless: bool | None = None
+    rejected: Literal["drop", "store"] = "drop"
 
     @model_validator(mode="after")
     def _settings_of_this_format(self) -> Output:
         legal = _SETTINGS[self.format]
         for name, value in self:
-            if name != "format" and value is not None and name not in legal:
+            if name not in ("format", "rejected") and value is not None and name not in legal:
                 takes = f"takes {' and '.join(legal)}" if legal else "is lossless and takes none"
                 raise ValueError(f"{name} is not a setting of {self.format}, which {takes}")
         if self.lossless and self.quality is not None:
@@ -180,6 +182,8 @@ class Recipe(Spec, Generic[OpT, GateT]):
             mode="json", exclude={"sink", "models", "resources", "tracking", "budget"}
         )
         shape["source"].pop("shards")
+        if self.output.rejected == "drop":  # the digests of runs from before this setting
+            shape["output"].pop("rejected")
         shape["source"]["repair"] = self.source.repair.given()  # a new slug changes no digest
         return digest_of({"recipe": shape, "models": model_digests, "schema": SCHEMA_VERSION})
 

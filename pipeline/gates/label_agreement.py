@@ -55,6 +55,7 @@ class LabelAgreement(Gate):
 
     jobs: ClassVar[tuple[Job, ...]] = ("detect", "segment", "fit")
     mends: ClassVar[bool] = True
+    measures_with: ClassVar[tuple[str, ...]] = ("min_iou", "revert")
 
     def measure(
         self,

@@ -95,7 +95,7 @@ class Reader:
             with suppress(FileNotFoundError):
                 if is_published_index(name):
                     self._index(name)
-                elif name.startswith("shards/") and name.endswith(".tar"):
+                elif name.startswith(("shards/", "rejected/")) and name.endswith(".tar"):
                     self._tar(name)
                 elif name.startswith("index/_pending/") and name.endswith(".parquet"):
                     self._rows(name, self.view.read(name))

@@ -12,7 +12,8 @@ import pytest
 from pipeline.model_check import check_models
 from pipeline.recipe import load_recipe
 from schemas.errors import RecipeError
-from schemas.recipe import RepairPolicies
+from schemas.index import SCHEMA_VERSION
+from schemas.recipe import RepairPolicies, digest_of
 
 GOOD = """
     source: {shards: a.tar, segmentation: seg.png}
@@ -157,6 +158,21 @@ def test_a_fault_that_gets_a_policy_one_day_changes_no_digest(written: Path) -> 
 
 @pytest.mark.parametrize("words", ["4:4:4", "4:2:2", "4:2:0"])
 @pytest.mark.parametrize("quote", ["", '"'])
+def test_storing_what_is_rejected_is_part_of_the_digest_and_dropping_it_is_not(
+    written: Path,
+) -> None:
+    recipe = load_recipe(written)
+    others = {"sink", "models", "resources", "tracking", "budget"}
+    shape = recipe.model_dump(mode="json", exclude=others)
+    shape["source"].pop("shards")
+    shape["source"]["repair"] = {}
+    del shape["output"]["rejected"]  # as it was before there was this setting
+    before = digest_of({"recipe": shape, "models": {}, "schema": SCHEMA_VERSION})
+    assert recipe.digest({}) == before
+    output = recipe.output.model_copy(update={"rejected": "store"})
+    assert recipe.model_copy(update={"output": output}).digest({}) != before
+
+
 def test_subsampling_needs_no_quotes_though_yaml_counts_in_sixties(
     written: Path, words: str, quote: str
 ) -> None:

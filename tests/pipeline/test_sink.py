@@ -58,6 +58,20 @@ def test_a_commit_places_every_member_where_its_row_says(store: Store) -> None:
     assert [row.key for row in rows if row.key] == ["a-000", "a-001", "d-000"]
 
 
+def test_what_is_rejected_and_stored_lies_in_a_tar_of_its_own(store: Store) -> None:
+    plain = woven()
+    stored = [(row, {"png": b"r" * 9} if row.status == "rejected" else m) for row, m in plain]
+    commit_chunk(store, "r", "c0", stored, 5)
+    publish(store, "r", ["c0"])
+    rows = table_to_rows(read_index(store))
+    (row,) = (row for row in rows if row.status == "rejected")
+    data = store.read(row.shard or "")
+    assert row.shard == f"rejected/c0.{hashlib.blake2b(data, digest_size=4).hexdigest()}.tar"
+    assert (row.key, [m.name for m in row.members]) == ("b-000", ["b-000.png"])
+    assert data[row.members[0].offset :][:9] == b"r" * 9
+    assert {row.shard for row in rows if row.status == "kept"} == set(store.list("shards"))
+
+
 def test_committing_again_changes_nothing(store: Store) -> None:
     first = commit(store)
     before = contents(store)

@@ -1,0 +1,119 @@
+"""`noiseloom gates SINK [--run RUN] [--out DIR]`: the scores of all copies, to choose thresholds.
+
+Every gate writes its scores for every copy, kept or rejected. Told are, for each score, how it is
+spread (over all copies, per verdict, op and class), and what any threshold on it would keep; and
+how many copies the run's own gates rejected, and why. The page that is written beside it also has
+pictures: source and copy at the quantiles of each score (`jobs.gates_page`).
+
+Without `--run` all published runs are told of together; of those that were judged again, the
+current one. `noiseloom regate` applies what was chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jobs.gates_page import write_page
+from pipeline.index_files import open_sink, published_runs
+from pipeline.publication import current_runs
+from pipeline.spread import Line, Spread, lines_of, spread_of, thresholds
+from pipeline.store import Store
+from schemas.errors import SinkError
+
+SHARES: Final = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
+AT: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+BINS: Final = 16
+SHOWN: Final = 12
+"""Lines of one table on a terminal; the page has all."""
+
+_BLOCKS: Final = "·▁▂▃▄▅▆▇█"
+
+
+def gates(sink: str, run: str | None, out: Path | None, console: Console) -> Path:
+    """Prints the tables and writes the page; returns its path."""
+    store = open_sink(sink)
+    runs = _runs(store, run)
+    spread = spread_of(store, runs)
+    console.print(_statuses(spread, runs))
+    for name in spread.scores:
+        console.print(_spread_table(spread, name))
+        console.print(_threshold_table(spread, name))
+    if not spread.scores:
+        console.print("no copy has a score: the recipes had no gates", style="yellow")
+    folder = out or Path("out") / f"gates-{_last(store.url)}"
+    page = write_page(folder, store, runs, spread)
+    console.print(f"with pictures: {page}", soft_wrap=True, highlight=False, markup=False)
+    return page
+
+
+def _runs(store: Store, run: str | None) -> list[str]:
+    there = published_runs(store)
+    if run is None and there:
+        return current_runs(store)
+    if run is None or run not in there:
+        what = "no run" if run is None else f"no run {run}"
+        raise SinkError(
+            f"{store.url}: {what} is published; there are: {', '.join(there) or 'none'}"
+        )
+    return [run]
+
+
+def _last(url: str) -> str:
+    name = url.rstrip("/").rpartition("/")[2]
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".") or "sink"
+
+
+def _statuses(spread: Spread, runs: Sequence[str]) -> Table:
+    """What became of the copies, and which gate rejected them."""
+    table = _table(f"{', '.join(runs)}: {len(spread)} copies", "reason", "gate", "copies", "share")
+    total = max(1, len(spread))
+    kept = spread.statuses.get("kept", 0)
+    table.add_row("kept", "", "", f"{kept}", f"{kept / total:.1%}")
+    for (status, reason, gate), n in sorted(spread.reasons.items(), key=lambda item: -item[1]):
+        table.add_row(status, Text(reason), Text(gate), f"{n}", f"{n / total:.1%}")
+    return table
+
+
+def _spread_table(spread: Spread, name: str) -> Table:
+    lines = lines_of(spread, name, SHARES, BINS)
+    columns = ["copies", *map(_share, SHARES), "low to high"]
+    table = _table(f"{name}: {lines[0].count} of {len(spread)} copies have it", *columns)
+    for line in lines[:SHOWN]:
+        numbers = (f"{q:.4g}" for q in line.quantiles)
+        table.add_row(Text(line.name), f"{line.count}", *numbers, _bars(line))
+    if len(lines) > SHOWN:
+        table.add_row(f"and {len(lines) - SHOWN} more, on the page")
+    return table
+
+
+def _threshold_table(spread: Spread, name: str) -> Table:
+    values_n = spread.scores[name]
+    table = _table(f"{name}: what a threshold keeps", "at least this", "at most this")
+    for one in thresholds(values_n[~np.isnan(values_n)], AT):
+        table.add_row(f"{one.value:.4g}", f"{one.at_least:.1%}", f"{one.at_most:.1%}")
+    return table
+
+
+def _share(share: float) -> str:
+    return {0: "least", 0.5: "median", 1: "most"}.get(share, f"{share:.0%}")
+
+
+def _bars(line: Line) -> str:
+    """The histogram in one line; what is not empty is seen."""
+    most = max(line.bars)
+    return "".join(_BLOCKS[-(-8 * n // most)] for n in line.bars)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD)
+    for i, name in enumerate(("", *columns)):
+        table.add_column(name, justify="right" if i else "left", no_wrap=True)
+    return table

@@ -1,0 +1,100 @@
+"""Laws of `noiseloom gates`: the scores in tables, and a page that stands alone."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from html import unescape
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.console import Console
+from typer.testing import CliRunner
+
+from jobs.cli import app
+from jobs.gates import gates
+from jobs.plan import RunPlan
+from schemas.errors import SinkError
+from tests.jobs.test_regate import woven
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> RunPlan:
+    return woven(tmp_path_factory.mktemp("run"), "{rejected: store}")
+
+
+@pytest.fixture(scope="module")
+def told(planned: RunPlan, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """What is printed, and the page."""
+    text, folder = io.StringIO(), tmp_path_factory.mktemp("page")
+    page = gates(planned.recipe.sink, None, folder, Console(file=text, width=160))
+    return text.getvalue(), page.read_text()
+
+
+def test_every_score_is_told_with_what_a_threshold_keeps(told: tuple[str, str]) -> None:
+    said, _ = told
+    assert "14 copies" in said
+    assert re.search(r"rejected +ssim_out_of_range +fidelity +6 +42.9%", said)
+    for name in ("fidelity.psnr", "fidelity.ssim"):
+        assert f"{name}: 12 of 14 copies have it" in said
+    assert re.search(r"class cell +12 ", said) and re.search(r"op classic +12 ", said)
+    assert re.search(r"100 +50.0% +100.0%", said)
+
+
+def test_the_page_holds_its_pictures_and_asks_nobody(told: tuple[str, str]) -> None:
+    _, page = told
+    assert re.findall(r"""(?:src|href)=["'](?!data:)""", page) == []
+    pictures = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
+    assert len(pictures) == 24  # of two scores, six kept and six rejected copies
+    import base64
+
+    with Image.open(io.BytesIO(base64.b64decode(pictures[0]))) as picture:
+        assert picture.width > 2 * picture.height * 0.9  # two beside each other
+    for what in ("kept", "rejected"):
+        assert page.count(f"{what}: source and copy") == 2
+
+
+def test_the_slider_knows_what_every_threshold_keeps(told: tuple[str, str]) -> None:
+    sliders = [json.loads(unescape(one)) for one in re.findall(r'data-at="([^"]+)"', told[1])]
+    assert len(sliders) == 2
+    for slider in sliders:
+        everyone = slider["groups"][0]
+        assert (everyone["name"], everyone["n"]) == ("all", 12)
+        assert (everyone["least"][0], everyone["most"][-1]) == (12, 12)
+        assert len(slider["values"]) == len(everyone["least"]) == len(everyone["most"])
+
+
+def test_names_from_the_data_are_text(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from jobs.gates_page import write_page
+    from pipeline.index_files import index_file, published_path
+    from pipeline.spread import spread_of
+    from pipeline.store import Store
+    from schemas.index import rows_to_table
+    from tests.pipeline.test_regate import scored
+
+    store = Store(str(tmp_path / "out"))
+    bad = replace(scored("a", g__x=1.0), labels=("<script>alert(1)</script>\"'",))
+    store.create(published_path("r"), index_file([rows_to_table([bad])]))
+    page = write_page(tmp_path / "page", store, ["r"], spread_of(store, ["r"])).read_text()
+    assert "<script>alert" not in page
+    (slider,) = re.findall(r'data-at="([^"]+)"', page)
+    names = [group["name"] for group in json.loads(unescape(slider))["groups"]]
+    assert "class <script>alert(1)</script>\"'" in names
+
+
+def test_a_run_that_is_not_there_is_named(planned: RunPlan, tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match=f"no run x is published; there are: {planned.run}"):
+        gates(planned.recipe.sink, "x", tmp_path, Console(quiet=True))
+
+
+def test_the_command_writes_below_out_by_default(
+    planned: RunPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["gates", planned.recipe.sink, "--run", planned.run])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out" / "gates-out" / "index.html").is_file()
