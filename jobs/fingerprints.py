@@ -47,7 +47,7 @@ def _make(wanted: list[ShardImages], planned: RunPlan, session: str) -> None:
 
     source, sink = planned.recipe.source, planned.recipe.sink
     check_reach(local_places([one.chunks[0] for one in wanted], sink), ray.nodes())
-    task = ray.remote(num_cpus=1, max_retries=IO_RETRIES)(_task)
+    task = ray.remote(num_cpus=1, max_retries=IO_RETRIES)(make_shard)
     under_way = [task.remote(one, source, sink, planned.run, session) for one in wanted]
     try:
         while under_way:
@@ -57,7 +57,8 @@ def _make(wanted: list[ShardImages], planned: RunPlan, session: str) -> None:
         raise unwrapped(error) from None
 
 
-def _task(images: ShardImages, source: Source, sink: str, run: str, session: str) -> None:
+def make_shard(images: ShardImages, source: Source, sink: str, run: str, session: str) -> None:
+    """The file of one shard; what a task does."""
     with carried():
         store = Store(sink)
         attempt = begin(store, run, journal_of(known_path(images.shard, source)), session)

@@ -10,8 +10,8 @@ Where an op made another picture (`synthesize`) there is no `ratio`: other objec
 amount of structure, and only `sharpness` itself can be judged. An image that is as good as uniform
 has no structure to be sharp, and no score (`exposure` catches it).
 
-0.3: copies by the shipped models have 0.40 to 1.84, sources after a Gaussian blur of sigma 1 have
-0.22 at most (docs/gates.md).
+0.33: copies by the shipped models have 0.40 to 1.84, sources after a Gaussian blur of sigma 1 have
+0.28 at most (docs/gates.md).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Sharpness(Gate):
     """Keeps what is about as sharp as its source."""
 
     kind: Literal["sharpness"] = "sharpness"
-    ratio: Range | None = (0.3, 10.0)
+    ratio: Range | None = (0.33, 10.0)
     sharpness: Range | None = None
 
     def measure(

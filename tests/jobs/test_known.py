@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import shutil
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from jobs.fingerprints import make_fingerprints
+from jobs.fingerprints import make_fingerprints, make_shard
 from jobs.plan import RunPlan
 from jobs.preview import preview
 from jobs.retry import retries
 from jobs.verify import verify
+from pipeline.fingerprinting import shard_images
 from pipeline.index_files import read_index
 from pipeline.known import missing_of
 from pipeline.store import Store
@@ -56,6 +58,16 @@ def test_every_row_has_its_score_and_a_replay_comes_out_the_same(pristine: RunPl
 
 def test_what_is_there_is_not_made_again_and_needs_no_ray(pristine: RunPlan) -> None:
     make_fingerprints(pristine, "session", QUIET)
+
+
+def test_a_task_travels_to_its_worker_and_leaves_the_file_of_its_shard(tmp_path: Path) -> None:
+    planned = planned_run(tmp_path, f"{CLASSIC}\n{GATES}")
+    source, sink = planned.recipe.source, planned.recipe.sink
+    for images in shard_images(planned.chunks):
+        task, its, layout = pickle.loads(pickle.dumps((make_shard, images, source)))
+        task(its, layout, sink, planned.run, "session")
+    assert missing_of(planned.store, planned.known) == []
+    assert len(planned.store.list(f"attempts/{planned.run}")) == 2
 
 
 def test_a_replay_or_a_retry_without_them_says_so(pristine: RunPlan, tmp_path: Path) -> None:
