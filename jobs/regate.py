@@ -123,11 +123,12 @@ def _origins(store: Store, run: str) -> Iterator[_Origin]:
         raise SinkError(f"{store.url}: no run {run} is published; there are: {there}")
     if not names:
         raise SinkError(f"{store.url}: no run is published here")
-    regated = {name: plan.regate for name in names if (plan := _plan(store, name)).regate}
-    wanted = regated[run].run if run in regated else run
-    for name in names:
-        if name not in regated and wanted in (ALL, name):
-            yield _Origin(name, _plan(store, name))
+    plans = {name: _plan(store, name) for name in names}
+    named = plans[run].regate if run in plans else None
+    wanted = run if named is None else named.run
+    for name, plan in plans.items():
+        if plan.regate is None and wanted in (ALL, name):
+            yield _Origin(name, plan)
 
 
 def _plan(store: Store, run: str) -> PlanFile:

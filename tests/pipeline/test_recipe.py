@@ -156,8 +156,6 @@ def test_a_fault_that_gets_a_policy_one_day_changes_no_digest(written: Path) -> 
     assert recipe.model_copy(update={"source": later}).digest({}) == recipe.digest({})
 
 
-@pytest.mark.parametrize("words", ["4:4:4", "4:2:2", "4:2:0"])
-@pytest.mark.parametrize("quote", ["", '"'])
 def test_storing_what_is_rejected_is_part_of_the_digest_and_dropping_it_is_not(
     written: Path,
 ) -> None:
@@ -173,6 +171,8 @@ def test_storing_what_is_rejected_is_part_of_the_digest_and_dropping_it_is_not(
     assert recipe.model_copy(update={"output": output}).digest({}) != before
 
 
+@pytest.mark.parametrize("words", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("quote", ["", '"'])
 def test_subsampling_needs_no_quotes_though_yaml_counts_in_sixties(
     written: Path, words: str, quote: str
 ) -> None:
