@@ -1,11 +1,11 @@
-"""How long an index of a million rows takes to open, and how much memory: not a test, a measurement.
+"""How long an index of a million rows takes to open, and how much memory: a measurement, no test.
 
     python -m tests.pipeline.catalog.million [ROWS]
 
 Makes an index as a run would publish it (3 members, 2 ops with their draws and 12 objects a row, 64
-rows a chunk), opens it in a process of its own, all of it and filtered, and prints seconds (those on the wall, and
-those of the processor, which others on the machine do not lengthen) and the peak of the resident
-memory, that of Python with its libraries included.
+rows a chunk), opens it in a process of its own, all of it and filtered, and prints seconds (those
+on the wall, and those of the processor, which others on the machine do not lengthen) and the peak
+of the resident memory, that of Python with its libraries included.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ CHUNK = 64
 RUN = "million"
 
 LOOK = """
-import resource, sys, time
+import re, sys, time
+from pathlib import Path
 from pipeline.catalog import woven
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 before, started, cpu = peak(), time.perf_counter(), time.process_time()
 catalog = woven(sys.argv[1], runs=["million"], where=sys.argv[2] or None)
 seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
@@ -89,7 +90,7 @@ def rows(first: int, count: int) -> pa.Table:
                 },
             ]
             for s in seeds
-        ],  # fmt: skip
+        ],
         "psnr": rng.uniform(20, 40, count).tolist(),
         "ssim": rng.uniform(0, 1, count).tolist(),
         "scores": [[{"gate": "ssim", "score": s[0] / 2**53}] for s in seeds],
@@ -124,7 +125,7 @@ def write_sink(folder: Path, total: int) -> int:
 def main(total: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         size = write_sink(Path(name), total)
-        print(f"an index of {total:,} rows, {size / 2**20:.0f} MiB")
+        sys.stdout.write(f"an index of {total:,} rows, {size / 2**20:.0f} MiB\n")
         for where in ("", "ssim > 0.4 and op = 'inpaint'"):
             said = subprocess.run(
                 [sys.executable, "-c", LOOK, name, where],
@@ -132,7 +133,7 @@ def main(total: int) -> None:
                 text=True,
                 check=True,
             )
-            print(f"{where or 'all':30} {said.stdout.strip()}")
+            sys.stdout.write(f"{where or 'all':30} {said.stdout}")
 
 
 if __name__ == "__main__":
