@@ -17,8 +17,8 @@ from pipeline.feed import DetectionDataset, SegmentationDataset
 from pipeline.feed.datasets import Detection, per_box
 from schemas.errors import RecipeError, SampleError
 from schemas.recipe import Source
-from tests.pipeline.feed.conftest import BOXES
 from tests.pipeline.shards import labels, png, tar_of
+from tests.pipeline.woven_sets import BOXES
 
 FLIP = v2.RandomHorizontalFlip(p=1.0)
 
