@@ -79,6 +79,8 @@ def apart(boxes: object, sample: Sample) -> float:
     return float(np.abs(read - sample.objects.boxes_n4).max(initial=0))
 
 
+# pycocotools 2.0 under numpy 2.4, in its run lengths
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn:DeprecationWarning:pycocotools")
 def test_pycocotools_finds_the_boxes_masks_and_classes(
     planned: RunPlan, truth: dict[str, Sample], tmp_path: Path
 ) -> None:
@@ -206,7 +208,7 @@ def test_fractional_boxes_are_off_by_no_more_than_the_formats_rounding(
     (back,) = read_back(done.out).values()
     if format != "voc":
         assert len(back.objects) == 40
-        assert np.abs(back.objects.boxes_n4 - boxes).max() < 1e-6
+        assert np.abs(back.objects.boxes_n4 - boxes).max() < 6e-5  # import writes 4 decimals
         return
     # whole pixels: half of one, and a box of less than a pixel becomes one; the same box is one
     for box in back.objects.boxes_n4:
