@@ -257,7 +257,19 @@ def _checked(path: str) -> str:
 
 
 def _open(url: str, sending: int = 0) -> ObjectStore:
-    return open_cloud(url, sending) if _scheme(url) in SHARED else _open_here(url)
+    if _scheme(url) not in SHARED:
+        _threads.add(os.getpid())
+        return _open_here(url)
+    if _threads - {os.getpid()}:
+        says = "a forked process has none of the threads that read it; start it by forkserver"
+        raise OSError(errno.ENOTSUP, says, url)
+    _threads.add(os.getpid())
+    return open_cloud(url, sending)
+
+
+_threads: Final[set[int]] = set()
+"""The process whose threads serve obstore; after a fork, that of the parent: a request would wait
+for ever."""
 
 
 @lru_cache(maxsize=64)

@@ -73,6 +73,11 @@ class Catalog:
         return len(self.tar_n)
 
     @property
+    def local(self) -> bool:
+        """Whether all is on this machine's disk. A forked process can read nothing else."""
+        return all(tar.store.local is not None for tar in self.tars)
+
+    @property
     def digest(self) -> str:
         """16 hex digits over the places of all samples, in their order."""
         hashed = hashlib.blake2b(digest_size=8)

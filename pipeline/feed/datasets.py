@@ -64,6 +64,11 @@ class DetectionDataset(Dataset[Detection]):
         return item if self.transforms is None else self.transforms(*item)
 
     @property
+    def local(self) -> bool:
+        """Whether all is on this machine's disk."""
+        return self.catalog.local
+
+    @property
     def digest(self) -> str:
         """Of what is in it, and in which order."""
         return self.catalog.digest
@@ -105,6 +110,11 @@ class SegmentationDataset(Dataset[Segmentation]):
             raise SampleError("unknown_class_id", f"{top}; classes: {self.classes} ({where})")
         item = image_of(sample), tv_tensors.Mask(torch.from_numpy(ids_hw))
         return item if self.transforms is None else self.transforms(*item)
+
+    @property
+    def local(self) -> bool:
+        """Whether all is on this machine's disk."""
+        return self.catalog.local
 
     @property
     def digest(self) -> str:

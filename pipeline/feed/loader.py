@@ -8,11 +8,17 @@
             save(model, feed=loader.state_dict())
 
 What counts are the batches that were handed out, not those that workers have read ahead.
+
+Workers are forked where all samples are on this machine's disk. An object store is read by threads
+that a fork leaves behind: then workers come from a fork server, so transforms must be importable,
+and a script needs its `if __name__ == "__main__":`.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator, Mapping
+from multiprocessing.context import BaseContext
 from typing import Generic, TypeVar
 
 import torch
@@ -47,12 +53,20 @@ class Loader(Generic[TargetT]):
             num_workers=self._workers,
             collate_fn=_as_it_is,  # type: ignore[arg-type]  # it is given one batch
             pin_memory=self._pin_memory,
+            multiprocessing_context=self._context(),
             generator=torch.Generator(),  # the global one stays as it is
         )
         for batch in batches:
             self.done += 1
             yield batch
         self.epoch, self.done = self.epoch + 1, 0
+
+    def _context(self) -> BaseContext | None:
+        if not self._workers or self._stream.data.local:
+            return None
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["pipeline.feed"])  # torch once, and not in every worker
+        return context
 
     def state_dict(self) -> State:
         """Where it is, after the batch handed out last: plain numbers and text."""

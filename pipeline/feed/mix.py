@@ -30,6 +30,10 @@ class Numbered(Protocol[TargetT_co]):
     """What can be streamed: samples by number, and the order of an epoch."""
 
     @property
+    def local(self) -> bool:
+        """Whether all is on this machine's disk."""
+
+    @property
     def digest(self) -> str:
         """Of what is in it, and in which order."""
 
@@ -93,6 +97,11 @@ class Mix(Dataset[tuple[Tensor, TargetT]], Generic[TargetT]):
     def __getitem__(self, i: int) -> tuple[Tensor, TargetT]:
         real, augmented = self._parts
         return real[i] if i < len(real) else augmented[i - len(real)]
+
+    @property
+    def local(self) -> bool:
+        """Whether all is on this machine's disk."""
+        return all(part.local for part in self._parts)
 
     @property
     def digest(self) -> str:
