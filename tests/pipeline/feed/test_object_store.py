@@ -18,7 +18,7 @@ def test_workers_read_from_a_store_that_is_open_already(planned: RunPlan, s3_buc
         remote.create(path, local.read(path))
     data = DetectionDataset(woven(remote.url, runs=[planned.run]))
     assert data[0][0].ndim == 3
-    batches = list(Loader(Stream(data, 3), workers=2))
+    batches = list(Loader(Stream(data, 3), workers=1))
     seen = Counter(int(target["image_id"]) for _, targets in batches for target in targets)
     assert seen == Counter(range(12))
 
