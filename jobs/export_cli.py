@@ -19,7 +19,7 @@ Out = Annotated[Path, typer.Argument(metavar="OUT", help="the folder to make; no
 Runs = Annotated[
     list[str] | None,
     typer.Option(
-        "--runs", metavar="RUN", help="only this published run; again for more [default: all]"
+        "--runs", metavar="RUN", help="only this published run; again for more; all if left out"
     ),
 ]
 Where = Annotated[
@@ -34,7 +34,7 @@ Classes = Annotated[
     typer.Option(
         "--class",
         metavar="NAME",
-        help="again for each, in the order of their numbers [default: as in the runs' recipes]",
+        help="again for each, in the order of their numbers; else as the recipes name them",
     ),
 ]
 Split = Annotated[str, typer.Option(metavar="NAME", help="what to call the split")]

@@ -99,6 +99,8 @@ def _places(
     offsets_n3 = np.full((len(keys), 3), NONE, np.int64)
     sizes_n3 = np.zeros((len(keys), 3), np.int64)
     for role, suffix in _roles(layout):
+        if role == 0 and (offsets_n3[:, 0] != NONE).all():
+            break  # images of all rows are found, and looking for .webp would take as long
         named_m = np.asarray(pc.ends_with(names, f".{suffix}"))
         of_role = named_m & (suffix_m == len(suffix.encode()))
         offsets_n3[row_m[of_role], role] = offset_m[of_role]
