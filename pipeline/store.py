@@ -257,19 +257,18 @@ def _checked(path: str) -> str:
 
 
 def _open(url: str, sending: int = 0) -> ObjectStore:
-    if _scheme(url) not in SHARED:
-        _threads.add(os.getpid())
-        return _open_here(url)
-    if _threads - {os.getpid()}:
-        says = "a forked process has none of the threads that read it; start it by forkserver"
+    shared = _scheme(url) in SHARED
+    if shared and _used_by - {os.getpid()}:
+        says = "a forked process cannot read it: start workers with forkserver or spawn"
         raise OSError(errno.ENOTSUP, says, url)
-    _threads.add(os.getpid())
-    return open_cloud(url, sending)
+    _used_by.add(os.getpid())
+    return open_cloud(url, sending) if shared else _open_here(url)
 
 
-_threads: Final[set[int]] = set()
-"""The process whose threads serve obstore; after a fork, that of the parent: a request would wait
-for ever."""
+_used_by: Final[set[int]] = set()
+"""The process that obstore's threads are in: they are started once, for all stores. A fork finds
+the note of its parent here, and would wait for ever for threads that it does not have.
+"""
 
 
 @lru_cache(maxsize=64)

@@ -10,16 +10,18 @@
 What counts are the batches that were handed out, not those that workers have read ahead.
 
 Workers are forked where all samples are on this machine's disk. An object store is read by threads
-that a fork leaves behind: then workers come from a fork server, so transforms must be importable,
-and a script needs its `if __name__ == "__main__":`.
+that a fork leaves behind: then workers come from a fork server, with the environment of now, so
+transforms must be importable, and a script needs its `if __name__ == "__main__":`.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from multiprocessing.context import BaseContext
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import torch
 from torch.utils.data import DataLoader
@@ -29,6 +31,9 @@ from schemas.errors import RecipeError
 
 TargetT = TypeVar("TargetT")
 State = dict[str, int | str]
+
+PRELOADED: Final = ["pipeline.feed"]
+"""What the fork server imports, torch with it: once, and not in every worker."""
 
 
 class Loader(Generic[TargetT]):
@@ -54,6 +59,7 @@ class Loader(Generic[TargetT]):
             collate_fn=_as_it_is,  # type: ignore[arg-type]  # it is given one batch
             pin_memory=self._pin_memory,
             multiprocessing_context=self._context(),
+            worker_init_fn=partial(_in_environment, dict(os.environ)),
             generator=torch.Generator(),  # the global one stays as it is
         )
         for batch in batches:
@@ -65,7 +71,7 @@ class Loader(Generic[TargetT]):
         if not self._workers or self._stream.data.local:
             return None
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["pipeline.feed"])  # torch once, and not in every worker
+        context.set_forkserver_preload(PRELOADED)
         return context
 
     def state_dict(self) -> State:
@@ -92,6 +98,11 @@ class Loader(Generic[TargetT]):
             "uneven": stream.uneven,
             "data": stream.data.digest,
         }
+
+
+def _in_environment(variables: Mapping[str, str], worker: int) -> None:
+    """A fork server has that of its start: perhaps no credentials, or those of yesterday."""
+    os.environ.update(variables)
 
 
 def _as_it_is(batch: Batch[TargetT]) -> Batch[TargetT]:
