@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.arrow_numpy import array_of, booleans, to_numpy
 from schemas.index import INDEX_SCHEMA
 
 Value = str | float
@@ -33,6 +34,11 @@ DOTTED: Final = {"score": "scores", "strength": "ops"}
 SINGLE: Final = tuple(f.name for f in INDEX_SCHEMA if not pa.types.is_list(f.type))
 COLUMNS: Final = (*SINGLE, *LISTS, "objects", "score.<gate>", "strength.<kind>")
 """What may be compared."""
+
+KEPT: Final = array_of(["kept"])[0]
+ZERO: Final = array_of([0.0]).cast(pa.int32())[0]
+FALSE: Final = booleans(np.zeros(1, np.bool_))[0]
+UNKNOWN: Final = pa.nulls(1, pa.bool_())[0]
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class Column:
         """The values, and for those with several in a row the row of each."""
         column = table.column(self.stored)
         if self.name == "objects":
-            return pc.fill_null(pc.list_value_length(column), 0), None
+            return pc.coalesce(pc.list_value_length(column), ZERO), None
         if self.name in SINGLE:
             return column, None
         rows, flat = pc.list_parent_indices(column), pc.list_flatten(column)
@@ -69,7 +75,7 @@ class Column:
         if not self.part:
             return pc.struct_field(flat, _FIELDS[self.name]), rows
         of, field = ("gate", "score") if self.name == "score" else ("kind", "strength")
-        mine = pc.fill_null(pc.equal(pc.struct_field(flat, of), self.part), False)
+        mine = pc.coalesce(pc.equal(pc.struct_field(flat, of), array_of([self.part])[0]), FALSE)
         return pc.struct_field(flat, field).filter(mine), rows.filter(mine)
 
 
@@ -98,17 +104,18 @@ class Comparison:
         else:
             found = _any(self._holds(values, self.sign), rows, table.num_rows)
         if self.column.part:  # not measured, not applied: nothing can be said
-            return pc.if_else(there, found, pa.scalar(None, pa.bool_()))
+            return pc.if_else(there, found, UNKNOWN)
         return found
 
     def _holds(self, values: pa.Array, sign: str) -> pa.Array:
         if sign == "null":
             return pc.is_null(values)
-        kind = pa.string() if self.column.textual else pa.float64()
+        against = array_of(self.against)
+        kind = against.type
         if sign == "in":
-            held = pc.is_in(values.cast(kind), value_set=pa.array(self.against, kind))
-            return pc.if_else(pc.is_valid(values), held, pa.scalar(None, pa.bool_()))
-        return COMPARE[sign](values.cast(kind), pa.scalar(self.against[0], kind))
+            held = pc.is_in(values.cast(kind), value_set=against)
+            return pc.if_else(pc.is_valid(values), held, UNKNOWN)
+        return COMPARE[sign](values.cast(kind), against[0])
 
 
 @dataclass(frozen=True)
@@ -151,13 +158,13 @@ Where = Comparison | Not | Joined
 
 def held(where: Where | None, table: pa.RecordBatch) -> pa.Array:
     """Kept rows where the expression holds; rows of which it cannot be said are left out."""
-    kept = pc.equal(table.column("status"), "kept")
+    kept = pc.equal(table.column("status"), KEPT)
     if where is not None:
         kept = pc.and_kleene(kept, where.mask(table))
-    return pc.fill_null(kept, False)
+    return pc.coalesce(kept, FALSE)
 
 
 def _any(holds: pa.Array, rows: pa.Array, count: int) -> pa.Array:
     found = np.zeros(count, np.bool_)
-    found[np.asarray(rows.filter(pc.fill_null(holds, False)))] = True
-    return pa.array(found)
+    found[to_numpy(rows.filter(pc.coalesce(holds, FALSE)))] = True
+    return booleans(found)

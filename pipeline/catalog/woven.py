@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from pipeline.arrow_numpy import to_numpy
 from pipeline.catalog.catalog import NONE, Catalog, Tar, joined
 from pipeline.conditions import Where, held
 from pipeline.index_files import open_sink, published_path, published_runs, sink_errors
@@ -82,7 +83,7 @@ def _of_batch(store: Store, rows: pa.RecordBatch, layout: Source) -> Catalog:
     keys = rows.column("key").cast(pa.large_string())
     offsets_n3, sizes_n3 = _places(rows.column("members"), keys, layout)
     tars = tuple(Tar(store, path) for path in shards.dictionary.to_pylist())
-    tar_n = np.asarray(shards.indices, np.int32)
+    tar_n = to_numpy(shards.indices).astype(np.int32)
     return Catalog(layout, tars, tar_n, offsets_n3, sizes_n3, keys)
 
 
@@ -90,18 +91,18 @@ def _places(
     members: pa.ListArray, keys: pa.Array, layout: Source
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where image, labels and class-id map of every row lie."""
-    row_m = np.asarray(pc.list_parent_indices(members))
+    row_m = to_numpy(pc.list_parent_indices(members))
     flat = pc.list_flatten(members)
     names = pc.struct_field(flat, "name")
-    offset_m, size_m = (np.asarray(pc.struct_field(flat, name)) for name in ("offset", "size"))
+    offset_m, size_m = (to_numpy(pc.struct_field(flat, name)) for name in ("offset", "size"))
     # a member is called <key>.<suffix>
-    suffix_m = np.asarray(pc.binary_length(names)) - np.asarray(pc.binary_length(keys))[row_m] - 1
+    suffix_m = to_numpy(pc.binary_length(names)) - to_numpy(pc.binary_length(keys))[row_m] - 1
     offsets_n3 = np.full((len(keys), 3), NONE, np.int64)
     sizes_n3 = np.zeros((len(keys), 3), np.int64)
     for role, suffix in _roles(layout):
         if role == 0 and (offsets_n3[:, 0] != NONE).all():
             break  # images of all rows are found, and looking for .webp would take as long
-        named_m = np.asarray(pc.ends_with(names, f".{suffix}"))
+        named_m = to_numpy(pc.ends_with(names, f".{suffix}"))
         of_role = named_m & (suffix_m == len(suffix.encode()))
         offsets_n3[row_m[of_role], role] = offset_m[of_role]
         sizes_n3[row_m[of_role], role] = size_m[of_role]
