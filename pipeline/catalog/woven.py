@@ -36,7 +36,8 @@ BATCH: Final = 65_536
 def woven(
     sink: str, *, runs: Sequence[str], where: str | None = None, layout: Source | None = None
 ) -> Catalog:
-    """The kept samples of these published runs for which `where` holds (`pipeline.where`).
+    """The kept samples of these published runs for which `where` holds (`pipeline.where`). What was
+    rejected is never among them, also where its bytes are in the sink.
 
     `layout`: what the members are called, where the plans of the runs are gone. SinkError where a
     run is not published, RecipeError where `where` is wrong.
@@ -47,6 +48,11 @@ def woven(
         _check_published(store, runs)
         known = layout or _agreed(store, runs)
         return joined([_of_run(store, run, condition, known) for run in dict.fromkeys(runs)])
+
+
+def default_runs(store: Store) -> list[str]:
+    """The runs that are meant where none is named: all that are published."""
+    return published_runs(store)
 
 
 def _check_published(store: Store, runs: Sequence[str]) -> None:

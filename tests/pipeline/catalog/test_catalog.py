@@ -15,7 +15,7 @@ import pytest
 from jobs.plan import RunPlan
 from pipeline.catalog import Catalog, real, woven
 from pipeline.codec import encode
-from pipeline.index_files import read_index
+from pipeline.index_files import index_file, read_index
 from pipeline.publication import publish
 from pipeline.sink import commit_chunk
 from pipeline.store import Store
@@ -89,6 +89,23 @@ def test_where_chooses_among_what_is_kept(planned: RunPlan, sink: Path) -> None:
         catalog = woven(str(sink), runs=[planned.run], where=where)
         keys = [catalog.key(i) for i in range(len(catalog))]
         assert keys == [r["key"] for r in rows if holds(r)]
+
+
+def test_a_rejected_sample_whose_bytes_are_there_is_never_read(
+    planned: RunPlan, sink: Path
+) -> None:
+    before, index = woven(str(sink), runs=[planned.run]), read_index(Store(str(sink)))
+    shown = index["key"].to_pylist()
+    status = ["rejected" if key == before.key(3) else old
+              for key, old in zip(shown, index["status"].to_pylist(), strict=True)]  # fmt: skip
+    place = index.schema.get_field_index("status")
+    changed = index.set_column(place, index.schema.field(place), [status])
+    (sink / "index" / f"{planned.run}.parquet").write_bytes(index_file([changed]))
+    for where in (None, "copy >= 0 or status = 'rejected'"):
+        after = woven(str(sink), runs=[planned.run], where=where)
+        assert [after.key(i) for i in range(len(after))] == [
+            before.key(i) for i in range(len(before)) if i != 3
+        ]
 
 
 def test_a_run_that_is_under_way_is_not_seen_until_it_is_published(
