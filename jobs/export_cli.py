@@ -1,19 +1,18 @@
-"""`noiseloom export FORMAT`: one command for each format; the work is in `jobs/export.py`."""
+"""`noiseloom export`: its arguments; the work is in `jobs/export.py`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 from rich.console import Console
 
-app = typer.Typer(
-    name="export",
-    help="Write the kept samples of published runs in a format that other tools read.",
-    no_args_is_help=True,
-)
+Format: TypeAlias = Literal["coco", "yolo", "voc", "masks"]
 
+FormatName = Annotated[
+    Format, typer.Argument(metavar="FORMAT", help="coco, yolo, voc, or masks: class-id maps")
+]
 Sink = Annotated[str, typer.Argument(metavar="SINK", help="the sink of a run: a folder or a URL")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="the folder to make; not there yet")]
 Runs = Annotated[
@@ -40,8 +39,8 @@ Classes = Annotated[
 Split = Annotated[str, typer.Option(metavar="NAME", help="what to call the split")]
 
 
-@app.command()
-def coco(
+def export(
+    format: FormatName,
     sink: Sink,
     out: Out,
     runs: Runs = None,
@@ -49,70 +48,12 @@ def coco(
     classes: Classes = None,
     split: Split = "train",
 ) -> None:
-    """A COCO json and a folder of images; instance masks as run lengths.
+    """Write the kept samples of published runs in a format that other tools read.
 
     noiseloom export coco out/nuclei coco/ --where "ssim > 0.4"
-    """
-    _export("coco", sink, out, runs, where, classes, split)
-
-
-@app.command()
-def yolo(
-    sink: Sink,
-    out: Out,
-    runs: Runs = None,
-    where: Where = None,
-    classes: Classes = None,
-    split: Split = "train",
-) -> None:
-    """A YOLO folder: data.yaml, images/ and labels/, with boxes.
 
     noiseloom export yolo out/bccd yolo/ --class RBC --class WBC --class Platelets
     """
-    _export("yolo", sink, out, runs, where, classes, split)
-
-
-@app.command()
-def voc(
-    sink: Sink,
-    out: Out,
-    runs: Runs = None,
-    where: Where = None,
-    classes: Classes = None,
-    split: Split = "train",
-) -> None:
-    """A Pascal VOC folder: xml, lists, class-id maps and maps of objects.
-
-    noiseloom export voc out/nuclei VOC/
-    """
-    _export("voc", sink, out, runs, where, classes, split)
-
-
-@app.command()
-def masks(
-    sink: Sink,
-    out: Out,
-    runs: Runs = None,
-    where: Where = None,
-    classes: Classes = None,
-    split: Split = "train",
-) -> None:
-    """A folder of images and a folder of class-id maps, files of the same names.
-
-    noiseloom export masks out/nuclei pairs/
-    """
-    _export("masks", sink, out, runs, where, classes, split)
-
-
-def _export(
-    format: Literal["coco", "yolo", "voc", "masks"],
-    sink: str,
-    out: Path,
-    runs: list[str] | None,
-    where: str | None,
-    classes: list[str] | None,
-    split: str,
-) -> None:
     from jobs.export import Choice, export_data
 
     choice = Choice(tuple(runs or ()), where, tuple(classes or ()), split)

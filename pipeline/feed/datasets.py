@@ -41,27 +41,14 @@ Segmentation = tuple[Tensor, Tensor]
 ItemT = TypeVar("ItemT")
 
 
-class DetectionDataset(Dataset[Detection]):
-    """Images with boxes, and with instance masks where the samples have them."""
+class _OfCatalog(Dataset[ItemT]):
+    """What both have."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        classes: Sequence[str] | None = None,
-        transforms: Callable[[Tensor, Target], Detection] | None = None,
-    ) -> None:
-        if catalog.layout.labels is None:
-            raise RecipeError("source.labels is null: there are no boxes to train on")
-        self.catalog, self.transforms = catalog, transforms
-        self.classes = _named(classes, catalog.layout.classes, "classes")
-        self._numbers = {name: i + 1 for i, name in enumerate(self.classes)}
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
 
     def __len__(self) -> int:
         return len(self.catalog)
-
-    def __getitem__(self, i: int) -> Detection:
-        item = detection(self.catalog.sample(i), self._numbers, i)
-        return item if self.transforms is None else self.transforms(*item)
 
     @property
     def local(self) -> bool:
@@ -78,7 +65,28 @@ class DetectionDataset(Dataset[Detection]):
         return shuffled(len(self), seed, epoch)
 
 
-class SegmentationDataset(Dataset[Segmentation]):
+class DetectionDataset(_OfCatalog[Detection]):
+    """Images with boxes, and with instance masks where the samples have them."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        classes: Sequence[str] | None = None,
+        transforms: Callable[[Tensor, Target], Detection] | None = None,
+    ) -> None:
+        if catalog.layout.labels is None:
+            raise RecipeError("source.labels is null: there are no boxes to train on")
+        super().__init__(catalog)
+        self.transforms = transforms
+        self.classes = _named(classes, catalog.layout.classes, "classes")
+        self._numbers = {name: i + 1 for i, name in enumerate(self.classes)}
+
+    def __getitem__(self, i: int) -> Detection:
+        item = detection(self.catalog.sample(i), self._numbers, i)
+        return item if self.transforms is None else self.transforms(*item)
+
+
+class SegmentationDataset(_OfCatalog[Segmentation]):
     """Images with class-id maps. `classes` may stand in another order than the source's: then the
     maps are renumbered.
     """
@@ -92,12 +100,10 @@ class SegmentationDataset(Dataset[Segmentation]):
         layout = catalog.layout
         if layout.segmentation is None:
             raise RecipeError("source.segmentation is null: there are no class-id maps to train on")
-        self.catalog, self.transforms = catalog, transforms
+        super().__init__(catalog)
+        self.transforms = transforms
         self.classes = _named(classes, layout.seg_classes, "seg_classes")
         self._table = _renumbering(layout.seg_classes or self.classes, self.classes)
-
-    def __len__(self) -> int:
-        return len(self.catalog)
 
     def __getitem__(self, i: int) -> Segmentation:
         sample = self.catalog.sample(i)
@@ -110,20 +116,6 @@ class SegmentationDataset(Dataset[Segmentation]):
             raise SampleError("unknown_class_id", f"{top}; classes: {self.classes} ({where})")
         item = image_of(sample), tv_tensors.Mask(torch.from_numpy(ids_hw))
         return item if self.transforms is None else self.transforms(*item)
-
-    @property
-    def local(self) -> bool:
-        """Whether all is on this machine's disk."""
-        return self.catalog.local
-
-    @property
-    def digest(self) -> str:
-        """Of what is in it, and in which order."""
-        return self.catalog.digest
-
-    def order(self, seed: int, epoch: int) -> NDArray[np.int64]:
-        """The samples of an epoch: every one, once."""
-        return shuffled(len(self), seed, epoch)
 
 
 def detection(sample: Sample, numbers: dict[str, int], image_id: int) -> Detection:
