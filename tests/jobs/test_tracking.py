@@ -77,7 +77,7 @@ def test_a_run_is_described_and_a_resumed_one_goes_on_in_the_same_place(
     assert datasets == {"source": f"{tmp_path}/train-*.tar", "output": output}
     (used,) = (u.dataset for u in run.inputs.dataset_inputs if u.tags[0].value == "output")
     assert (used.name, used.digest) == ("cells.parquet", "ab" * 18)
-    assert mlflow.data.get_source(used).load() == output
+    assert mlflow.data.get_source(used).to_dict() == {"uri": output}
     files = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert files == {"recipe.yaml", "contact_sheet.png"}
 
