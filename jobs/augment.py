@@ -30,13 +30,13 @@ from jobs.stopping import stoppable
 from jobs.summary import print_plan, print_summary
 from jobs.tracking import Tracker, deliver_waiting, tracked
 from pipeline.attempts import excuse
+from pipeline.croissant import describe
 from pipeline.fingerprinting import journal_of
-from pipeline.index_files import pending_runs, published_runs, read_index
+from pipeline.index_files import pending_runs, published_path, published_runs, read_index
 from pipeline.publication import committed, publish, unmade
 from pipeline.source import Chunk
 from schemas.errors import NoiseloomError, RunError
 from schemas.index import INDEX_SCHEMA
-from schemas.recipe import digest_of
 
 ENOUGH: Final = 20
 """Copies before a share of failures means something; at the end of a run any number does."""
@@ -148,7 +148,7 @@ def _finish(planned: RunPlan, pace: Pace, tracker: Tracker, console: Console) ->
     tracker.summary(counts.figures())
     if sheet is not None:
         tracker.picture("contact_sheet.png", sheet_path(planned.run))
-    tracker.output(store.at("shards"), digest_of([run, counts.kept]))
+    tracker.output(store.at(published_path(run)), describe(store, run, index))
     write_record(planned, counts, pace, tracker.run_id)
     print_summary(planned, counts, pace, console)
 

@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal
 import typer
 from rich.console import Console
 
+from jobs.export_cli import export
 from jobs.import_cli import app as import_app
 from jobs.models_cli import app as models_app
 from schemas.errors import NoiseloomError
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(import_app)
+app.command()(export)
 app.add_typer(models_app)
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="a recipe, as YAML")]

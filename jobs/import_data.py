@@ -34,14 +34,14 @@ def import_data(
     check_free(out)
     with console.status("reading the annotations"):
         dataset = read()
-    with _progress(len(dataset.items), console) as step:
+    with progress(len(dataset.items), console) as step:
         done = convert(dataset, out, shard_size, step)
     tell(done, console)
     return done
 
 
 @contextmanager
-def _progress(total: int, console: Console) -> Iterator[Callable[[], None]]:
+def progress(total: int, console: Console) -> Iterator[Callable[[], None]]:
     """A bar on a terminal, a line now and then elsewhere; call the function for every image."""
     started = time.monotonic()
     done = 0
@@ -51,14 +51,14 @@ def _progress(total: int, console: Console) -> Iterator[Callable[[], None]]:
 
     if console.is_terminal:
         columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("{task.description}"))
-        with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-            task = progress.add_task("", total=total)
+        with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+            task = bar.add_task("", total=total)
 
             def show() -> None:
                 nonlocal done
                 done += 1
                 if done % 16 == 0 or done == total:
-                    progress.update(task, completed=done, description=line())
+                    bar.update(task, completed=done, description=line())
 
             yield show
         return

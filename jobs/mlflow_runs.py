@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from jobs.tracking_records import (
     Begun,
@@ -57,6 +58,7 @@ _PARAMS: Final = 100
 _VALUES: Final = 1000
 
 _LONGEST: Final = 500
+_DIGEST: Final = 36
 
 
 def be_quiet() -> None:
@@ -262,8 +264,8 @@ def _log_dataset(client: MlflowClient, run_id: str, dataset: Dataset) -> None:
 
     used = entities.Dataset(
         name=Path(dataset.url.split(",")[0]).name[:200] or dataset.context,
-        digest=dataset.digest,
-        source_type="webdataset",
+        digest=dataset.digest[:_DIGEST],
+        source_type=urlsplit(dataset.url).scheme or "local",  # as `mlflow.data` calls its sources
         source=json.dumps({"uri": dataset.url}),
     )
     tags = [entities.InputTag("mlflow.data.context", dataset.context)]

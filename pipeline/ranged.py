@@ -21,12 +21,16 @@ MAX_GAP = 256 * 1024  # bytes read and thrown away rather than asking once more
 MAX_READ = 64 * 1024 * 1024
 
 
-def read_members(store: Store, name: str, members: Sequence[Member]) -> dict[Member, bytes]:
-    """One ranged read for members that lie together, headers between them included."""
+def read_members(
+    store: Store, name: str, members: Sequence[Member], version: str | None = None
+) -> dict[Member, bytes]:
+    """One ranged read for members that lie together, headers between them included; OSError(ESTALE)
+    where the file is not of this `version`, if one is given.
+    """
     data: dict[Member, bytes] = {}
     for run in _runs(sorted(members, key=lambda m: m.offset)):
         start = run[0].offset
-        block = store.read(name, start, run[-1].offset + run[-1].size - start)
+        block = store.read(name, start, run[-1].offset + run[-1].size - start, version)
         for member in run:  # a large one lies alone in its block, and is not copied
             place = member.offset - start
             data[member] = block[place : place + member.size]

@@ -257,7 +257,18 @@ def _checked(path: str) -> str:
 
 
 def _open(url: str, sending: int = 0) -> ObjectStore:
-    return open_cloud(url, sending) if _scheme(url) in SHARED else _open_here(url)
+    shared = _scheme(url) in SHARED
+    if shared and _used_by - {os.getpid()}:
+        says = "a forked process cannot read it: start workers with forkserver or spawn"
+        raise OSError(errno.ENOTSUP, says, url)
+    _used_by.add(os.getpid())
+    return open_cloud(url, sending) if shared else _open_here(url)
+
+
+_used_by: Final[set[int]] = set()
+"""The process that obstore's threads are in: they are started once, for all stores. A fork finds
+the note of its parent here, and would wait for ever for threads that it does not have.
+"""
 
 
 @lru_cache(maxsize=64)

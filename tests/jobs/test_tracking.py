@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 from rich.console import Console
@@ -53,7 +54,7 @@ def test_a_run_is_described_and_a_resumed_one_goes_on_in_the_same_place(
         second.progress(Tally(4, 14, committed=4, kept=12, failed=2), Pace(14, 2.0))
         second.summary({"attempted": 14})
         second.picture("contact_sheet.png", "runs/sheet.png")
-        second.output("out/shards", "abc")
+        second.output("out/index/cells.parquet", "ab" * 32)
     assert out.getvalue() == ""
     assert first.run_id == second.run_id
     assert planned.store.list("tracking") == []
@@ -72,7 +73,11 @@ def test_a_run_is_described_and_a_resumed_one_goes_on_in_the_same_place(
         used.tags[0].value: json.loads(used.dataset.source)["uri"]
         for used in run.inputs.dataset_inputs
     }
-    assert datasets == {"source": f"{tmp_path}/train-*.tar", "output": "out/shards"}
+    output = "out/index/cells.parquet"
+    assert datasets == {"source": f"{tmp_path}/train-*.tar", "output": output}
+    (used,) = (u.dataset for u in run.inputs.dataset_inputs if u.tags[0].value == "output")
+    assert (used.name, used.digest) == ("cells.parquet", "ab" * 18)
+    assert mlflow.data.get_source(used).to_dict() == {"uri": output}
     files = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert files == {"recipe.yaml", "contact_sheet.png"}
 

@@ -67,9 +67,11 @@ def test_one_read_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> N
     sizes: list[int] = []
     read = Store.read
 
-    def counted(self: Store, path: str, offset: int = 0, size: int | None = None) -> bytes:
+    def counted(
+        self: Store, path: str, offset: int = 0, size: int | None = None, version: str | None = None
+    ) -> bytes:
         sizes.append(size or 0)
-        return read(self, path, offset, size)
+        return read(self, path, offset, size, version)
 
     monkeypatch.setattr(Store, "read", counted)
     members = [Member(f"m{n}", n * 400, 400) for n in range(5)]

@@ -1,0 +1,7 @@
+"""Catalogs: which samples training reads, of a sink or of plain shards. See `catalog.py`."""
+
+from pipeline.catalog.catalog import Catalog, Tar
+from pipeline.catalog.real import real
+from pipeline.catalog.woven import default_runs, woven
+
+__all__ = ["Catalog", "Tar", "default_runs", "real", "woven"]
