@@ -79,6 +79,10 @@ class Tracker:
             if path is not None:
                 self._put(Picture(name, path))
 
+    def text(self, name: str, text: str) -> None:
+        """A text file among the run's artifacts."""
+        self._put(Text(name, text))
+
     def output(self, url: str, digest: str) -> None:
         """The published index as a dataset."""
         self._put(Dataset(url, digest, "output"))
