@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline.detection.network import MOST
 from pipeline.geometry import iou
 from pipeline.model import Detections
 from schemas.sample import IGNORE_ID, BoolArray, ByteArray, FloatArray, Sample
@@ -103,7 +102,7 @@ def _class_matches(
     for image, (sample, one) in enumerate(zip(samples, found, strict=True)):
         wanted = sample.objects.boxes_n4[[label == name for label in sample.objects.labels]]
         mine = one.take([i for i, label in enumerate(one.labels) if label == name])
-        best = np.argsort(-mine.scores_n, kind="stable")[:MOST]
+        best = np.argsort(-mine.scores_n, kind="stable")
         hits = _hits(iou(mine.boxes_n4[best], wanted))
         bits = (hits.astype(int) << np.arange(len(IOUS))[:, None]).sum(axis=0)
         rows += [

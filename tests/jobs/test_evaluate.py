@@ -15,7 +15,8 @@ from PIL import Image
 from rich.console import Console
 
 from jobs.evaluate import dry_run, make_lift_plan
-from pipeline.lift.trial import run_trial
+from pipeline.lift.evidence import Overlaps
+from pipeline.lift.trial import Result
 from pipeline.store import Store
 from schemas.errors import RunError, SourceError
 from schemas.recipe import Tracking
@@ -80,10 +81,12 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         planned = make_lift_plan("lift.yaml", Console(file=io.StringIO()))
-        result = run_trial(planned.config, planned.trials[1])
-    odd = result.model_copy(update={"loss": 0.125}).model_dump_json(indent=1).encode()
-    Store(str(folder / "out")).create(result.trial.path, odd)
-    return Done(folder, evaluate(folder), {result.trial.path: odd})
+        trial = planned.trials[1]
+    evidence = Overlaps(shared=((5, 1),) * 3, either=((9, 4),) * 3)
+    result = Result(trial=trial, labelled=("d1",), augmented=3, loss=0.125, evidence=evidence)
+    there = result.model_dump_json(indent=1).encode()
+    Store(str(folder / "out")).create(trial.path, there)
+    return Done(folder, evaluate(folder), {trial.path: there})
 
 
 def test_a_lift_test_ends_with_a_table_a_plot_and_numbers(done: Done) -> None:
