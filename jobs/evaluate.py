@@ -86,7 +86,7 @@ def tested(path: str | Path, console: Console) -> tuple[list[Finding], LiftPlan]
     if not missing and planned.store.exists(f"{planned.digest}/report.md"):
         console.print(f"{planned.run}: nothing to do, all {len(planned.trials)} trainings are done")
         deliver_waiting(planned.config.tracking, planned.run, planned.store, console)
-        return _findings(planned), planned
+        return _findings(planned, console), planned
     many, config = len(planned.trials), planned.config
     console.print(
         f"{planned.run}: {len(config.arms)} arms, {config.seeds} seeds, {len(missing)} of {many} "
@@ -98,7 +98,7 @@ def tested(path: str | Path, console: Console) -> tuple[list[Finding], LiftPlan]
     with ended(tracker):
         if missing:
             _train(planned, missing, tracker, console)
-        findings = _findings(planned)
+        findings = _findings(planned, console)
         _write(planned, findings, tracker)
     return findings, planned
 
@@ -115,6 +115,10 @@ def make_lift_plan(path: str | Path, console: Console) -> LiftPlan:
     _check_draws(config, data, planned)
     judged = judged_on(validation, config)
     notes = check_leaks(config, data, judged, console)
+    unread = len(validation.places) - len(judged) - len(config.leave_out)
+    if unread:
+        notes.append(f"not judged on: {unread} validation images that cannot be used")
+        console.print(notes[-1])
     return LiftPlan(Path(path), config, planned, len(judged), tuple(notes))
 
 
@@ -197,10 +201,11 @@ def _score(result: Result, config: LiftConfig) -> float:
     return float(np.nanmean(wanted)) if np.isfinite(wanted).any() else 0.0
 
 
-def _findings(planned: LiftPlan) -> list[Finding]:
+def _findings(planned: LiftPlan, console: Console) -> list[Finding]:
     from pipeline.lift.verdict import judge
 
     config = planned.config
+    console.print(f"{config.resamples} resamples of seeds and images", highlight=False)
     found = {trial.id: _read(planned.store, trial) for trial in planned.trials}
     answers = {
         arm: [found[trial.id].evidence for trial in planned.trials if trial.arm == arm]

@@ -25,7 +25,7 @@ from schemas.sample import Sample
 def check_leaks(
     config: LiftConfig, data: Pool, judged: Sequence[Sample], console: Console
 ) -> list[str]:
-    """What was looked at, and what could not be; RunError names the leaks."""
+    """What was looked at, and what could not be, in words; RunError names the leaks."""
     watch = Watch(judged)
     leaks: list[Leak] = []
     notes: list[str] = []

@@ -12,6 +12,7 @@ resample of the bootstrap.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Annotated, Final, Literal
 
 import numpy as np
@@ -52,6 +53,17 @@ class ClassMatches(Spec):
     images: tuple[int, ...]
     hits: tuple[int, ...]
     labels: tuple[int, ...] = Field(description="of each image")
+
+    @cached_property
+    def images_d(self) -> NDArray[np.intp]:
+        """The image of each detection."""
+        return np.array(self.images, np.intp)
+
+    @cached_property
+    def right_td(self) -> FloatArray:
+        """1 where a detection finds a label at an IoU, (IoUs, detections)."""
+        bits = np.array(self.hits, np.int64)
+        return ((bits[None, :] >> np.arange(len(IOUS))[:, None]) & 1).astype(np.float64)
 
 
 class Matches(Spec):
@@ -136,14 +148,12 @@ def average_precision(one: ClassMatches, weights_i: FloatArray) -> float:
     wanted = float(weights_i @ np.array(one.labels))
     if wanted == 0:
         return float("nan")
-    weights_d = weights_i[np.array(one.images, np.intp)]
+    weights_d = weights_i[one.images_d]
     shown = np.flatnonzero(weights_d)
     if not len(shown):
         return 0.0
     weights_d = weights_d[shown]
-    bits: NDArray[np.int64] = np.array(one.hits, np.int64)[shown]
-    right_td = (bits[None, :] >> np.arange(len(IOUS))[:, None]) & 1
-    hits_td = np.cumsum(right_td * weights_d, axis=1)
+    hits_td = np.cumsum(one.right_td[:, shown] * weights_d, axis=1)
     precision_td = hits_td / np.cumsum(weights_d)
     envelope_td = np.maximum.accumulate(precision_td[:, ::-1], axis=1)[:, ::-1]
     total = 0.0

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.sample import FloatArray, ImageArray, Sample
+from schemas.sample import ImageArray, Sample
 
 SIDE: Final = 64
 MAX_BITS: Final = 14
@@ -44,8 +44,8 @@ class Leak:
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    hash: int
-    gray: FloatArray  # (SIDE²,), zero mean and unit length
+    hash: np.uint64
+    gray: NDArray[np.float32]  # (SIDE²,), zero mean and unit length
 
 
 class Watch:
@@ -54,9 +54,9 @@ class Watch:
     def __init__(self, samples: Sequence[Sample]) -> None:
         self._keys = [sample.key for sample in samples]
         self._pixels = {_pixels(sample.image_hwc): i for i, sample in enumerate(samples)}
-        turned = [_looks(_gray(sample.image_hwc)) for sample in samples]
-        self._hashes = np.array([[one.hash for one in eight] for eight in turned], np.uint64)
-        self._grays = np.array([[one.gray for one in eight] for eight in turned])
+        looks = [_look(_gray(sample.image_hwc)) for sample in samples]
+        self._hashes = np.array([one.hash for one in looks], np.uint64)
+        self._grays = np.array([one.gray for one in looks])
 
     def leaks(self, samples: Iterable[Sample], where: str) -> Iterator[Leak]:
         """Every one of these images that is a validation image; `where` says what they are."""
@@ -69,13 +69,13 @@ class Watch:
         same = self._pixels.get(_pixels(sample.image_hwc))
         if same is not None:
             return same, 1.0
-        mine = _look(_gray(sample.image_hwc))
-        apart = np.bitwise_count(self._hashes ^ np.uint64(mine.hash))
-        alike = self._grays @ mine.gray
-        alike[apart > MAX_BITS] = -1.0
-        best = int(alike.max(axis=1).argmax())
-        correlation = float(alike[best].max())
-        return (best, min(correlation, 0.999)) if correlation >= MIN_CORRELATION else None
+        best, most = -1, MIN_CORRELATION
+        for look in _looks(_gray(sample.image_hwc)):
+            near = np.flatnonzero(np.bitwise_count(self._hashes ^ look.hash) <= MAX_BITS)
+            alike = self._grays[near] @ look.gray
+            if len(near) and alike.max() >= most:
+                best, most = int(near[alike.argmax()]), float(alike.max())
+        return None if best < 0 else (best, min(most, 0.999))
 
 
 def said(leaks: Sequence[Leak]) -> str:
@@ -108,8 +108,7 @@ def _looks(gray: NDArray[np.float32]) -> list[_Look]:
 def _look(gray: NDArray[np.float32]) -> _Look:
     low = cv2.dct(cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA))[:8, :8].ravel()
     bits = low > np.median(low)
-    value = int.from_bytes(np.packbits(bits).tobytes(), "big")
-    flat = gray.astype(np.float64).ravel()
-    flat -= flat.mean()
+    value = np.uint64(int.from_bytes(np.packbits(bits).tobytes(), "big"))
+    flat = gray.ravel() - gray.mean()
     length = float(np.linalg.norm(flat))
     return _Look(value, flat / length if length > 1e-6 else flat * 0)
