@@ -4,6 +4,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 INSTALLED := .venv/installed
+WORKERS ?= 2
 RECIPES := jobs/recipes/bccd.yaml jobs/recipes/nuclei.yaml
 
 # Ray's workers and torch's threads would otherwise spin while they wait, on cores that others need.
@@ -24,11 +25,14 @@ run: $(INSTALLED)
 
 test: check
 
+# A file's tests stay in one process, so that what they share is made once; in the order of the files,
+# for those that run whole commands come first, and the last to end are short.
+check: export OMP_NUM_THREADS := 1
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.11")'

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.adapters.diffusers.errors import first_line
 from pipeline.adapters.diffusers.hub import commit_of, is_repository
 from pipeline.model_check import check_models
 from pipeline.recipe import FullRecipe, load_recipe
@@ -105,5 +106,5 @@ def _fetch(one: Wanted, console: Console) -> None:
             ignore_patterns=list(one.unwanted),
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RunError(f"{one.repo} at {commit}: cannot be fetched: {first}") from None
+        says = f"{one.repo} at {commit}: cannot be fetched: {first_line(error)}"
+        raise RunError(says) from None

@@ -20,12 +20,13 @@ from contextlib import contextmanager
 
 from jobs.stopping import sigterm_kept
 from pipeline.trouble import storage_error
-from schemas.errors import RunError
+from schemas.errors import NoiseloomError, RunError
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_LOG_LEVEL": "CRITICAL",  # errors are raised, and said once, in our words
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # its C++ side writes to our stderr
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",  # every line: raylets push tracebacks, even unlogged ones
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leaves actors without GPUs as they are; no warning
     "RAY_worker_niceness": "0",  # Ray's 15 starves the actors beside any other process
@@ -36,6 +37,10 @@ QUIET = {
 }
 
 
+JOIN_TRIES = "1"
+"""It waits 40 s for a cluster that does not answer yet (measured); Ray's own 20 are 14 minutes."""
+
+
 @contextmanager
 def ray_session(num_cpus: int | None = None) -> Iterator[None]:
     """Ray is up inside the block, and down after it. `num_cpus`: what Ray may hand out, or all
@@ -43,11 +48,13 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    import ray
-
     address = os.environ.get("RAY_ADDRESS", "local")
     if address == "local":
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    else:
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", JOIN_TRIES)
+    import ray  # reads the environment
+
     with _native_stderr_held(), _start_errors(address), sigterm_kept():
         ray.init(
             address=address,
@@ -77,21 +84,25 @@ def _start_errors(address: str) -> Iterator[None]:
 
 @contextmanager
 def _native_stderr_held() -> Iterator[None]:
-    """Descriptor 2 is a file inside the block, shown only if the block fails.
+    """Descriptor 2 is a file inside the block, shown only if the block fails by what has no message
+    of ours.
 
-    Ray's C++ side says there that it was told to be quiet.
+    Ray's C++ side says there that it was told to be quiet, and what it tried in vain.
     """
     sys.stderr.flush()
-    terminal, failed = os.dup(2), True
+    terminal, unforeseen = os.dup(2), True
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
             yield
-            failed = False
+            unforeseen = False
+        except NoiseloomError:
+            unforeseen = False
+            raise
         finally:
             sys.stderr.flush()
             os.dup2(terminal, 2)
             os.close(terminal)
-            if failed:
+            if unforeseen:
                 held.seek(0)
                 os.write(2, held.read())

@@ -68,10 +68,18 @@ def sigterm_kept() -> Iterator[None]:
 def _first(number: int, frame: FrameType | None) -> NoReturn:
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, _second)
-    watch = threading.Timer(GRACE_S, _end)
-    watch.daemon = True  # it runs until the process is gone: what hangs at exit is bounded too
-    watch.start()
+    _end_after(GRACE_S)
     raise Terminated
+
+
+def _end_after(seconds: float) -> None:
+    watch = threading.Timer(seconds, _end)
+    watch.daemon = True  # it runs until the process is gone: what hangs at exit is bounded too
+    try:
+        watch.start()
+    except RuntimeError:  # no thread is to be had: the kernel's own clock ends it, without the line
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _second(number: int, frame: FrameType | None) -> None:

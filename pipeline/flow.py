@@ -23,7 +23,14 @@ from typing import Any, Final
 
 import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy, DataContext, Dataset, Datasource, ReadTask
+from ray.data import (
+    ActorPoolStrategy,
+    DataContext,
+    Dataset,
+    Datasource,
+    ReadTask,
+    TaskPoolStrategy,
+)
 from ray.data.block import BlockMetadata
 from ray.exceptions import (
     ObjectStoreFullError,
@@ -50,8 +57,16 @@ from pipeline.woven import RunContext
 from schemas.errors import FullError, NoiseloomError, RunError
 from schemas.recipe import PoolSpec, Source
 
-IO_CPUS: Final = 0.25
-"""What a read or write task asks for: it waits for the store more than it computes."""
+IO_CPUS: Final = 0.01
+"""What a read or write task asks for: next to nothing, for it waits for the store more than it
+computes. How many there are at once is bounded by their number, not by this.
+"""
+
+ACTOR_SHARE: Final = 0.98
+"""Of the CPUs that an actor is said to have; the rest is left to reading and writing. Actors that
+took whole CPUs could take all of what is left when a node is lost, and would wait for ever for what
+nobody could read (0 for tasks would do, too, but puts them on head nodes that are to do nothing).
+"""
 
 IO_SHARE: Final = 1.0
 """CPUs that an embedded Ray has beyond the cores, for reading and writing beside busy actors."""
@@ -102,10 +117,11 @@ def run_flow(
     local = local_places(chunks, recipe.sink)
     check_reach(local, ray.nodes())
     spec = FlowSpec(run, digest, recipe.model_dump_json(), recipe.sink, session, attempts)
-    pool = fitting_pool(recipe.resources, ray.cluster_resources())
+    has = ray.cluster_resources()
+    pool, at_once = fitting_pool(recipe.resources, has), int(has["CPU"])
     _configure(DataContext.get_current())
     try:
-        dataset = _graph(chunks, spec, pool)
+        dataset = _graph(chunks, spec, pool, at_once)
         for block in dataset.iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         ):
@@ -115,7 +131,8 @@ def run_flow(
         raise _unwrapped(error) from None
 
 
-def _graph(chunks: Sequence[Chunk], spec: FlowSpec, pool: PoolSpec) -> Dataset:
+def _graph(chunks: Sequence[Chunk], spec: FlowSpec, pool: PoolSpec, at_once: int) -> Dataset:
+    """`at_once`: how many chunks may be read at a time, and how many written."""
     with warnings.catch_warnings():
         # Retries have no named argument, and Ray 2.60 announces that there will be named ones only.
         warnings.simplefilter("ignore", RayDeprecationWarning)
@@ -123,6 +140,7 @@ def _graph(chunks: Sequence[Chunk], spec: FlowSpec, pool: PoolSpec) -> Dataset:
             ray.data.read_datasource(
                 _Chunks(chunks, spec.recipe.source),
                 override_num_blocks=len(chunks),
+                concurrency=at_once,
                 num_cpus=IO_CPUS,
                 ray_remote_args={"max_retries": IO_RETRIES},
             )
@@ -132,7 +150,7 @@ def _graph(chunks: Sequence[Chunk], spec: FlowSpec, pool: PoolSpec) -> Dataset:
                 compute=ActorPoolStrategy(
                     min_size=pool.pool[0], max_size=pool.pool[1], max_tasks_in_flight_per_actor=2
                 ),
-                num_cpus=pool.cpus,
+                num_cpus=pool.cpus * ACTOR_SHARE,
                 num_gpus=pool.gpus,
                 batch_size=None,
                 batch_format="pyarrow",
@@ -140,6 +158,7 @@ def _graph(chunks: Sequence[Chunk], spec: FlowSpec, pool: PoolSpec) -> Dataset:
             )
             .map_batches(
                 partial(_commit, spec=spec),
+                compute=TaskPoolStrategy(at_once),
                 num_cpus=IO_CPUS,
                 max_retries=IO_RETRIES,
                 batch_size=None,

@@ -25,6 +25,19 @@ class Verdict:
     scores: dict[str, float]
 
 
+@dataclass(frozen=True)
+class GateContext:
+    """What a gate is told besides the samples.
+
+    `seg_classes`: the names of class ids, by id; empty where the recipe names none. `aligned`: per
+    sample, whether its pixels have their counterparts in the source at the same places; not where
+    an op moved the geometry or made another picture.
+    """
+
+    seg_classes: tuple[str, ...]
+    aligned: tuple[bool, ...]
+
+
 class Gate(Spec):
     """One judge. Subclasses add a literal `kind` and their thresholds; see `pipeline/gates`."""
 
@@ -44,6 +57,10 @@ class Gate(Spec):
 
     @abstractmethod
     def judge(
-        self, sources: Sequence[Sample], samples: Sequence[Sample], models: Models
+        self,
+        sources: Sequence[Sample],
+        samples: Sequence[Sample],
+        models: Models,
+        context: GateContext,
     ) -> list[Verdict]:
         """One verdict per sample; `sources` are what they were made from, in the same order."""

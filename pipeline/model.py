@@ -1,9 +1,12 @@
 """What a model is to the ops and gates: a few jobs, each a protocol, whoever made the network.
 
-    Painter     "denoise", "inpaint", "synthesize"   pixels made anew, around what is there
-    Upscaler    "upscale"                            the image 2 or 4 times as large
-    Detector    "detect"                             objects found in an image
-    Segmenter   "segment"                            a class id for every pixel
+    Painter     "denoise"      noise on what is there, to a strength, and off again
+                "inpaint"      a hole filled from what is around it
+                "redraw"       objects painted where the labels say that they are
+                "synthesize"   a whole picture from labels
+    Upscaler    "upscale"      the image 2 or 4 times as large
+    Detector    "detect"       objects found in an image
+    Segmenter   "segment"      a class id for every pixel
 
 A `ModelCard` tells without loading anything which of them a model can do; `pipeline/models.py`
 makes cards and models out of what a recipe names, by the adapters in `pipeline/adapters`. What an
@@ -25,7 +28,7 @@ from schemas.sample import BoolArray, ByteArray, FloatArray, ImageArray, Sample
 if TYPE_CHECKING:
     from pipeline.diffusion.tone import Curve
 
-Job = Literal["denoise", "inpaint", "synthesize", "upscale", "detect", "segment"]
+Job = Literal["denoise", "inpaint", "redraw", "synthesize", "upscale", "detect", "segment"]
 
 Made = ImageArray | SampleError
 
@@ -162,7 +165,9 @@ class Detector(Model, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ClassMap:
-    """Which class a segmenter sees at every pixel: `ids_hw` are positions in `names`."""
+    """Which class a segmenter sees at every pixel: `ids_hw` are positions in `names`, IGNORE_ID
+    where it sees something that the dataset does not know.
+    """
 
     ids_hw: ByteArray
     names: tuple[str, ...] = field(default=())

@@ -8,6 +8,7 @@ model does not know.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from pipeline.config import report
 from pipeline.gate import Gate
@@ -17,6 +18,11 @@ from pipeline.op import Op
 from pipeline.problems import Place, Problem, listed, shown
 from pipeline.recipe import FullRecipe
 from schemas.errors import ModelError, RecipeError
+
+_FILLS_ONLY: Final = (
+    "it fills holes from what is around them: objects would vanish whose labels stay; it is good "
+    "for region: remove, background, and regions with protect: objects"
+)
 
 
 def check_models(recipe: FullRecipe) -> dict[str, ModelCard]:
@@ -59,7 +65,10 @@ def _misfits(
     if needed and not card.does.intersection(needed):
         able = listed(other for other in cards if cards[other].does.intersection(needed))
         says = f"the model {name} cannot {' or '.join(needed)}; it can {listed(card.does)}"
-        yield Problem((*place, "model"), says, (f"models here that can: {able}",))
+        hints = [f"models here that can: {able}"]
+        if "redraw" in needed and "inpaint" in card.does:
+            hints.append(_FILLS_ONLY)
+        yield Problem((*place, "model"), says, tuple(hints))
         return
     scale = getattr(step, "scale", None)
     if scale is not None and card.scales is not None and scale not in card.scales:
@@ -69,6 +78,23 @@ def _misfits(
         if getattr(step, field, ()) and not card.prompted:
             yield Problem((*place, field), f"the model {name} takes no text; leave it out")
     yield from _unknown_classes((*place, "model"), name, card, recipe)
+    if isinstance(step, Gate):
+        yield from _nothing_to_judge((*place, "model"), name, card, recipe)
+
+
+def _nothing_to_judge(
+    place: Place, name: str, card: ModelCard, recipe: FullRecipe
+) -> Iterator[Problem]:
+    """A judge of labels that the source does not have, or whose names it does not tell."""
+    source = recipe.source
+    if "detect" in card.does and source.labels is None:
+        yield Problem(place, f"the model {name} finds objects, and source.labels is null")
+    if "segment" in card.does and source.segmentation is None:
+        says = f"the model {name} tells the class of every pixel, and there are no class-id maps"
+        yield Problem(place, says, ("source.segmentation names their suffix: seg.png",))
+    elif "segment" in card.does and source.seg_classes is None:
+        says = f"the model {name} tells classes by name, and the ids of the maps have none"
+        yield Problem(place, says, ("source.seg_classes lists the names, by id",))
 
 
 def _unknown_classes(

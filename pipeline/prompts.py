@@ -10,8 +10,8 @@ JSON by its name. A name that is not there is an error, never an empty word: `no
 and before it a mistake of the recipe that `--dry-run` finds on real labels.
 
 Templates run in jinja2's immutable sandbox: they call nothing that acts. Products of texts and
-powers, the short ways to fill a memory, are refused, too. A file is read with the recipe, so that what is in it is
-part of the run's digest and travels to every worker.
+powers, the short ways to fill a memory, are refused, too. A file is read with the recipe, so that
+what is in it is part of the run's digest and travels to every worker.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ COLUMNS: Final = ("source", "woven", "source, labels drawn", "woven, labels draw
 _DARK: Final = 100  # of 255: below this brightest half percent an image is hard to see on paper
 _SHOWN: Final = 200
 _UNSAID: Final = frozenset({"seed", "noise", "strength"})
+_LONGEST: Final = 60  # characters of a prompt; the whole of it is in the index
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,8 @@ def _short(value: object) -> str:
         return f"{value:.3g}"
     if isinstance(value, list | dict):
         return f"({len(value)})"
-    return str(value)
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _header(pair: Pair) -> str:

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Final
 
 from pipeline.codec import decode
-from pipeline.gate import Verdict
+from pipeline.gate import GateContext, Verdict
 from pipeline.model import Models
 from pipeline.op import Draw, Op, Outcome, Peers
 from pipeline.recipe import FullRecipe
@@ -190,7 +190,11 @@ def _judge(copies: Sequence[Copy], recipe: FullRecipe, models: Models) -> list[J
         ]
         if its:
             places, sources, samples = zip(*its, strict=True)
-            for i, verdict in zip(places, gate.judge(sources, samples, models), strict=True):
+            context = GateContext(
+                recipe.source.seg_classes or (), tuple(copies[i].aligned for i in places)
+            )
+            verdicts = gate.judge(sources, samples, models, context)
+            for i, verdict in zip(places, verdicts, strict=True):
                 judged[i] = _and(judged[i], gate.kind, verdict)
     return judged
 

@@ -57,6 +57,15 @@ class Copy:
     moved: bool = False
     new_picture: bool = False
 
+    @property
+    def aligned(self) -> bool:
+        """Whether every pixel has its counterpart in the source at the same place."""
+        source, now = self.source, self.now
+        if not isinstance(source, Sample) or not isinstance(now, Sample):
+            return False
+        same_shape = source.image_hwc.shape == now.image_hwc.shape
+        return same_shape and not self.moved and not self.new_picture
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -157,9 +166,7 @@ def _likeness(copy: Copy) -> tuple[float | None, float | None]:
     source, now = copy.source, copy.now
     if not isinstance(source, Sample) or not isinstance(now, Sample):
         return None, None
-    if copy.moved or copy.new_picture:
-        return None, None
-    if source.image_hwc.shape != now.image_hwc.shape:
+    if not copy.aligned:
         return None, None
     images = source.image_hwc, now.image_hwc
     return metrics.psnr(*images), metrics.ssim(*images)

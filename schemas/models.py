@@ -32,7 +32,15 @@ Revision = Annotated[str | None, Field(description="full commit of a repository,
 
 
 def _listed(value: object) -> object:
-    return [value] if isinstance(value, dict | str) else value
+    return [value] if isinstance(value, dict) else value
+
+
+def _loras(value: object) -> object:
+    """One file alone, or several, with and without a scale."""
+    several = [value] if isinstance(value, dict | str) else value
+    if not isinstance(several, list):
+        return value
+    return [{"lora": one} if isinstance(one, str) else one for one in several]
 
 
 class NativeModel(Spec):
@@ -116,7 +124,7 @@ class DiffusersModel(Spec):
     diffusers: str = Field(min_length=1)
     revision: Revision = None
     variant: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,32}$")
-    lora: Annotated[tuple[Lora, ...], BeforeValidator(_listed)] = ()
+    lora: Annotated[tuple[Lora, ...], BeforeValidator(_loras)] = ()
     controlnet: Annotated[tuple[ControlNet, ...], BeforeValidator(_listed)] = ()
     scheduler: Annotated[Scheduler | None, BeforeValidator(_named)] = None
     vae: Hub | None = None
@@ -136,6 +144,7 @@ class SpandrelModel(Spec):
 
 
 Score = Annotated[float, Field(ge=0, le=1)]
+Deviation = Annotated[float, Field(gt=0)]
 ClassNames = Annotated[dict[int, str], Field(min_length=1)]
 """What the numbers of a detector or a segmenter mean in the dataset's own class names."""
 
@@ -172,17 +181,20 @@ class OnnxModel(_Looker):
     onnx: str = Field(min_length=1)
     size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    deviation: tuple[Deviation, Deviation, Deviation] = (1.0, 1.0, 1.0)
 
 
 class TorchvisionModel(_Looker):
     """A detector or a segmenter of torchvision by its name, with weights of your own.
 
-    `settings` go to the builder (`min_size: 320`).
+    `settings` go to the builder (`min_size: 320`). `mean` and `deviation` are what it was trained
+    with, of values from 0 to 1; left out, what torchvision trains it with.
     """
 
     torchvision: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     weights: str = Field(min_length=1, description="a .safetensors file")
+    mean: tuple[float, float, float] | None = None
+    deviation: tuple[Deviation, Deviation, Deviation] | None = None
     settings: dict[str, JsonValue] = Field(default_factory=dict)
 
 

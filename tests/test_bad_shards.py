@@ -57,6 +57,19 @@ def test_a_reader_takes_less_than_one_and_a_half_gigabytes(told: Told) -> None:
     assert 0.05e9 < told.peak < MOST
 
 
+def test_memory_is_that_of_the_process_itself_and_not_of_the_one_that_started_it() -> None:
+    child = "from tests.bad.memory import peak; print(peak())"
+    parent = (
+        f"import subprocess, sys; held = b'x' * {int(MOST)}; {child}; "
+        f'subprocess.run([sys.executable, "-c", "{child}"], check=True)'
+    )
+    done = subprocess.run(
+        [sys.executable, "-u", "-c", parent], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    large, small = map(int, done.stdout.split())
+    assert small < 0.05e9 < MOST < large < 1.1 * MOST
+
+
 def test_nothing_that_was_read_was_run(told: Told) -> None:
     assert CANARY not in told.left
     assert told.left == ["told.json"]

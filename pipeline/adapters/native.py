@@ -22,7 +22,7 @@ VAE_WEIGHTS: Final = "diffusion_pytorch_model.safetensors"
 """Of a latent denoiser's autoencoder, in the folder `vae` of the model."""
 
 DOES: Final[Mapping[str, frozenset[Job]]] = {
-    "denoise": frozenset({"denoise", "inpaint", "synthesize"}),
+    "denoise": frozenset({"denoise", "inpaint", "redraw", "synthesize"}),
     "upscale": frozenset({"upscale"}),
     "detect": frozenset({"detect"}),
 }

@@ -7,14 +7,16 @@ with an IoU of `MIN_IOU` or more; each detection finds one label at most, the be
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipeline.detection.detector import Detector
 from pipeline.geometry import iou
 from pipeline.model import Detections
 from schemas.sample import BoolArray, FloatArray, Instances, Sample
+
+if TYPE_CHECKING:
+    from pipeline.detection.detector import Detector
 
 MIN_IOU: Final = 0.5
 

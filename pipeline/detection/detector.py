@@ -99,7 +99,7 @@ def load_detector(folder: Path, device: str = "cpu") -> Detector:
     path = folder / CONFIG_FILE
     try:
         config = DetectorConfig.model_validate(json.loads(path.read_bytes()))
-    except (ValidationError, ValueError) as error:
+    except (ValidationError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not a detector's configuration: {error}") from None
     net = build(config, MIN_SCORE)
     try:

@@ -8,12 +8,16 @@ neighbours nor on how many there are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Shape = tuple[int, int]
+
+LEAST_PIXELS: Final = 64 * 64
+"""What an image counts for at least: batches of tiny ones would be thousands, and mostly copies."""
+
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
@@ -36,6 +40,11 @@ def pad(image_hwc: NDArray[Scalar], shape: Shape) -> NDArray[Scalar]:
     )
 
 
+def cost(shape: Shape) -> int:
+    """The pixels that an image of this shape counts for in a batch."""
+    return max(shape[0] * shape[1], LEAST_PIXELS)
+
+
 def batches(
     shapes: Sequence[Shape], multiple: int, pixels: int
 ) -> Iterator[tuple[Shape, list[int]]]:
@@ -48,7 +57,7 @@ def batches(
     for position, hw in enumerate(shapes):
         by_bucket.setdefault(bucket(hw, multiple), []).append(position)
     for shape, positions in sorted(by_bucket.items()):
-        size = max(1, pixels // (shape[0] * shape[1]))
+        size = max(1, pixels // cost(shape))
         for start in range(0, len(positions), size):
             part = positions[start : start + size]
             yield shape, part + [part[-1]] * (size - len(part))

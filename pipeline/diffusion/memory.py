@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from pipeline.diffusion.buckets import Shape, batches
+from pipeline.diffusion.buckets import Shape, batches, cost
 from pipeline.model import Made
 from schemas.errors import SampleError
 
@@ -37,7 +37,7 @@ def made_in_batches(
         batch = [waiting[place] for place in places]
         made = _made(make, shape, batch)
         if made is None:
-            _limits[model] = len(batch) // 2 * shape[0] * shape[1]
+            _limits[model] = len(batch) // 2 * cost(shape)
             continue
         results.update(zip(batch, made, strict=True))
         waiting = [i for i in waiting if i not in results]

@@ -83,7 +83,7 @@ def read_config(folder: Path) -> DenoiserConfig | UpscalerConfig:
         raise ModelError(
             f"{path}: no such file; a native model is a folder made by `noiseloom train`"
         ) from None
-    except (ValidationError, ValueError) as error:
+    except (ValidationError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not a native model's configuration: {error}") from None
 
 

@@ -1,4 +1,4 @@
-"""The native networks: a small, fully convolutional U-Net over patches, from diffusers' blocks.
+"""The native networks: a small, fully convolutional U-Net over patches.
 
 Space-to-depth turns an image of (3, h, w) into (3·p², h/p, w/p): nothing is lost, and the U-Net
 works on few, rich positions. A patch of 1 is for latents (`pipeline.diffusion.latent`), which have
@@ -15,12 +15,12 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from diffusers import UNet2DModel
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from pipeline.diffusion.schedule import alpha_sigma
+from pipeline.diffusion.unet import UNet
 from schemas.spec import Spec
 
 MIN_SIGMA = 0.2
@@ -50,22 +50,17 @@ class PatchUNet(nn.Module):
     ) -> None:
         super().__init__()
         self.patch, self.shift = config.patch, shift
-        levels = len(config.widths)
-        self.unet = UNet2DModel(
-            in_channels=(image_channels + condition_channels) * config.patch**2,
-            out_channels=image_channels * config.patch**2,
-            block_out_channels=config.widths,
-            layers_per_block=config.blocks,
-            down_block_types=("DownBlock2D",) * levels,
-            up_block_types=("UpBlock2D",) * levels,
-            add_attention=False,
-            norm_num_groups=16,
+        self.unet = UNet(
+            (image_channels + condition_channels) * config.patch**2,
+            image_channels * config.patch**2,
+            config.widths,
+            config.blocks,
         )
 
     def forward(self, x_bchw: Tensor, t_b: Tensor, condition_bchw: Tensor) -> Tensor:
         """The predicted v, (b, image channels, h, w); t in [0, 1]."""
         x = pixel_unshuffle(torch.cat([x_bchw, condition_bchw], dim=1), self.patch)
         x = x.contiguous(memory_format=torch.channels_last)
-        x0 = pixel_shuffle(self.unet(x, t_b * 1000, return_dict=False)[0].float(), self.patch)
+        x0 = pixel_shuffle(self.unet(x, t_b * 1000).float(), self.patch)
         alpha, sigma = alpha_sigma(t_b, self.shift)
         return (alpha * x_bchw - x0) / sigma.clamp(min=MIN_SIGMA)

@@ -27,22 +27,38 @@ def tiled(
     height, width = x_bchw.shape[-2:]
     if height <= tile and width <= tile:
         return predict(x_bchw, condition_bchw)
-    total = torch.zeros_like(x_bchw)
-    weight = torch.zeros_like(x_bchw[:1, :1])
-    for top in _starts(height, tile, overlap):
-        for left in _starts(width, tile, overlap):
-            window = (..., slice(top, top + tile), slice(left, left + tile))
-            value = predict(x_bchw[window], condition_bchw[window])
+
+    def look(rows: slice, columns: slice) -> Tensor:
+        return predict(x_bchw[..., rows, columns], condition_bchw[..., rows, columns])
+
+    return blended(look, (height, width), tile, overlap)
+
+
+def blended(
+    look: Callable[[slice, slice], Tensor], hw: tuple[int, int], tile: int, overlap: int
+) -> Tensor:
+    """What `look` predicts for the rows and columns of each tile of a (..., h, w) picture, in one
+    piece.
+    """
+    height, width = hw
+    total: Tensor | None = None
+    weight = torch.zeros(hw)
+    for top in starts(height, tile, overlap):
+        for left in starts(width, tile, overlap):
+            rows, columns = slice(top, top + tile), slice(left, left + tile)
+            value = look(rows, columns)
             ramp = (
                 _ramp(value.shape[-2], overlap)[:, None] * _ramp(value.shape[-1], overlap)[None, :]
             )
-            ramp = ramp.to(x_bchw.device)
-            total[window] += value * ramp
-            weight[window] += ramp
-    return total / weight
+            if total is None:
+                total = value.new_zeros((*value.shape[:-2], height, width))
+            total[..., rows, columns] += value * ramp.to(value.device)
+            weight[rows, columns] += ramp
+    assert total is not None
+    return total / weight.to(total.device)
 
 
-def _starts(side: int, tile: int, overlap: int) -> list[int]:
+def starts(side: int, tile: int, overlap: int) -> list[int]:
     """Where tiles start: `tile - overlap` apart, and the last one ends at the border."""
     if side <= tile:
         return [0]

@@ -12,7 +12,7 @@ darkest and the brightest pixel that were there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -75,6 +75,13 @@ class Tone:
             values = np.clip(values * (white - black) + black, black, top)
             return np.asarray(np.rint(values), np.uint16)
         return np.asarray(np.rint(values * 255), np.uint8)
+
+
+def plain_tone(image_hwc: ImageArray) -> Tone:
+    """From 0 to 1, as other people's networks are trained: gray and deep images come back as such.
+    What is brighter than the white of deep gray is above 1.
+    """
+    return replace(Tone.of(image_hwc, "linear"), mean=0, deviation=1)
 
 
 def _bend(image_hwc: ImageArray, curve: Curve, levels: Levels) -> FloatImage:

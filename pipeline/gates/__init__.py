@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline.gates.fidelity import Fidelity
+from pipeline.gates.label_agreement import LabelAgreement
 
-AnyGate = Annotated[Fidelity, Field(discriminator="kind")]
+AnyGate = Annotated[Fidelity | LabelAgreement, Field(discriminator="kind")]
 
-__all__ = ["AnyGate", "Fidelity"]
+__all__ = ["AnyGate", "Fidelity", "LabelAgreement"]

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, model_validator
 
 from pipeline import metrics
-from pipeline.gate import Gate, Verdict
+from pipeline.gate import Gate, GateContext, Verdict
 from pipeline.model import Models
 from schemas.sample import Sample
 
@@ -44,7 +44,11 @@ class Fidelity(Gate):
         return self
 
     def judge(
-        self, sources: Sequence[Sample], samples: Sequence[Sample], models: Models
+        self,
+        sources: Sequence[Sample],
+        samples: Sequence[Sample],
+        models: Models,
+        context: GateContext,
     ) -> list[Verdict]:
         """Scores are `psnr` and `ssim`; reasons `psnr_out_of_range` and `ssim_out_of_range`."""
         return [self._verdict(*pair) for pair in zip(sources, samples, strict=True)]

@@ -7,6 +7,10 @@ holes. Outside its mask the output is the input, bit for bit.
 `classes` are the objects that may be touched: redrawn, removed, or filled by a hole. `regions` can
 also `protect` all objects, so that holes are filled around them, or the background, so that they
 are filled in objects only; `area` is then a share of what may change.
+
+A model that only fills holes from what is around them would clear an object away whose label stays:
+it is good for `remove`, `background`, and `regions` with `protect: objects`. Where a mask may cover
+objects that stay, the model must be able to redraw them.
 """
 
 from __future__ import annotations
@@ -63,7 +67,6 @@ class Inpaint(PaintOp):
 
     _one_of_the_two = field_validator("classes")(free_classes)
 
-    needs: ClassVar[Job | None] = "inpaint"
     native_steps: ClassVar[int] = 16
     native_guidance: ClassVar[float] = 1.5
     deep: ClassVar[bool] = True
@@ -91,6 +94,12 @@ class Inpaint(PaintOp):
         if self.strength is not None:
             return self.strength
         return (1.0, 1.0) if self.region == "regions" else (0.75, 0.95)
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """Filling is enough where no object that keeps its label can be in the mask."""
+        fills = self.region in ("remove", "background") or self.protect == "objects"
+        return ("inpaint",) if fills else ("redraw",)
 
     @property
     def labels(self) -> LabelContract:

@@ -142,11 +142,11 @@ def _table(region: Region, op: Inpaint, methods: Mapping[str, _Method]) -> Table
         part="fill" if region == "regions" else "background",
         title=f"inpaint: {region}" + (", 25 % of the area" if region == "regions" else ""),
         note=(
-            f"{n} images; strength {_range(op.strengths)}, {op.steps} steps, guidance "
-            f"{op.guidance:g}. Inside the holes: sliced Wasserstein distance of 7x7 patches to the "
-            "real ones (per level of a Laplacian pyramid, level 0 the finest; lower is closer), "
-            "PSNR in dB, and the mean step of luma across the border relative to elsewhere, "
-            "divided by the same of the real image (1 is no seam)."
+            f"{n} images; strength {_range(op.strengths)}, {op.native_steps} steps, guidance "
+            f"{op.native_guidance:g}. Inside the holes: sliced Wasserstein distance of 7x7 patches "
+            "to the real ones (per level of a Laplacian pyramid, level 0 the finest; lower is "
+            "closer), PSNR in dB, and the mean step of luma across the border relative to "
+            "elsewhere, divided by the same of the real image (1 is no seam)."
         ),
         columns=("SWD 0", "SWD 1", "SWD 2", "SWD", "PSNR", "seam"),
         rows=tuple(rows),

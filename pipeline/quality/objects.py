@@ -121,9 +121,10 @@ def _table(region: Region, op: Inpaint, counts: _Counts) -> Table:
         title=f"inpaint: {region}",
         note=(
             f"{total} {verb} objects ({', '.join(f'{counts.n[c]} {c}' for c in classes)}); "
-            f"strength {op.strengths[0]:g} to {op.strengths[1]:g}, {op.steps} steps, guidance "
-            f"{op.guidance:g}, margin {op.margin}. Share of them that the detector finds at "
-            f"their place (IoU {MIN_IOU:g}, {'any' if region == 'remove' else 'their own'} class)."
+            f"strength {op.strengths[0]:g} to {op.strengths[1]:g}, {op.native_steps} steps, "
+            f"guidance {op.native_guidance:g}, margin {op.margin}. Share of them that the detector "
+            f"finds at their place (IoU {MIN_IOU:g}, "
+            f"{'any' if region == 'remove' else 'their own'} class)."
         ),
         columns=("all", *classes),
         rows=tuple(rows),

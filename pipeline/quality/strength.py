@@ -139,7 +139,8 @@ def _table(points: Sequence[_Point], n: int) -> Table:
         part="noise",
         title="noise_denoise over strength",
         note=(
-            f"{n} images, {COPIES} copies each, {op.steps} steps, guidance {op.guidance:g}. AP50 "
+            f"{n} images, {COPIES} copies each, {op.native_steps} steps, guidance "
+            f"{op.native_guidance:g}. AP50 "
             "of the detector against the labels (mean over classes), recall of the labels at its "
             "thresholds, and diversity: 1 - SSIM between two copies of an image."
         ),

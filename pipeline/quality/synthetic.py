@@ -121,9 +121,9 @@ def _table(scores: Mapping[str, Scores], pairs: int, n: int, schooling: Schoolin
         part="synthesize",
         title="synthesize: detectors trained on made pairs alone",
         note=(
-            f"{pairs} pairs each ({op.steps} steps, guidance {op.guidance:g}), detectors of "
-            f"{schooling.steps} steps of {schooling.batch} crops of {schooling.crop} pixels, "
-            f"judged on {n} real validation images: mAP, AP50, and AP per class."
+            f"{pairs} pairs each ({op.native_steps} steps, guidance {op.native_guidance:g}), "
+            f"detectors of {schooling.steps} steps of {schooling.batch} crops of {schooling.crop} "
+            f"pixels, judged on {n} real validation images: mAP, AP50, and AP per class."
         ),
         columns=("mAP", "AP50", *(f"AP {name}" for name in classes)),
         rows=rows,

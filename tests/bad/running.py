@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import faulthandler
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from tempfile import TemporaryDirectory
 
 from tests.bad import heavy
 from tests.bad.kinds import EVERY
+from tests.bad.memory import peak
 from tests.bad.reading import Seen, complaints, read, unrecorded
 
 HEAVY = heavy.KINDS.keys() | heavy.HEAVIER.keys()
@@ -56,10 +56,10 @@ def run(names: Sequence[str], advance: Callable[[], object] = lambda: None) -> T
             seen[name] = found
         advance()
     faulthandler.cancel_dump_traceback_later()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    most = peak()
     for name, found in seen.items():
         told[name] += unrecorded(found)
-    return Told(told, seconds, peak)
+    return Told(told, seconds, most)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ SMALL: Final = Kind(store="small")
 MODELS: Final = Kind(ops="models")
 THREE_SHARDS: Final = Kind(shards=("train-*", "other-0"))
 TWO_NODES: Final = Kind(store="s3", pool="[2, 2]", second_node=True)
+FULL_NODES: Final = replace(TWO_NODES, pool="[5, 5]")  # more than the CPUs of the node that is left
 
 SELECTION: Final = (("s3_storm_and_kill", 3), ("overlapping_plans", 1), ("kill_in_publishing", 2))
 """What `make test` does of it, with which seeds: faults that no other test causes in whole runs."""
@@ -27,6 +28,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     Scenario("kill_writer", 1, kills.kill_writer),
     Scenario("kill_actor", 1, kills.kill_actor),
     Scenario("kill_node", 1, kills.kill_node, TWO_NODES),
+    Scenario("kill_node_full_pool", 1, kills.kill_node, FULL_NODES),
     Scenario("crash_at_step", 2, kills.crash_at_a_step),
     Scenario("zombie_writer", 3, races.zombie_writer, EMBEDDED),
     Scenario("zombie_writer_s3", 3, races.zombie_on_s3, replace(S3, embedded=True)),

@@ -42,11 +42,13 @@ def planned_run(folder: Path, ops: str = CLASSIC, models: str = "{}") -> RunPlan
     return make_plan(recipe)
 
 
-def woven_chunks(planned: RunPlan) -> tuple[tuple[str, Woven, int], ...]:
-    """Every chunk, woven, and how many copies were attempted; nothing is written."""
+def woven_chunks(planned: RunPlan, only: int | None = None) -> tuple[tuple[str, Woven, int], ...]:
+    """Every chunk, or `only` the one with this number, woven, and how many copies were attempted;
+    nothing is written.
+    """
     models = load_models(planned.recipe.models, "cpu") if planned.models else {}
     chunks = []
-    for chunk in planned.chunks:
+    for chunk in planned.chunks if only is None else planned.chunks[only : only + 1]:
         encoded = read_chunk(chunk, planned.recipe.source)
         context = RunContext(planned.run, planned.digest, chunk.id)
         woven = weave_chunk(encoded, planned.recipe, models, context)

@@ -34,8 +34,10 @@ def running(code: str) -> Iterator[subprocess.Popen[str]]:
         text=True,
     )
     with process:
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def term_at(process: subprocess.Popen[str], word: str) -> None:
@@ -88,8 +90,28 @@ with stoppable():
 """
     with running(code) as process:
         term_at(process, "work")
-        process.communicate(timeout=30)
-        assert process.returncode == TERMINATED
+        _, wrong = process.communicate(timeout=30)
+        assert process.returncode == TERMINATED, wrong
+
+
+def test_a_machine_that_gives_no_thread_still_ends_it_when_the_time_is_over() -> None:
+    code = """
+stopping.GRACE_S = 0.2
+
+def refused(self):
+    raise RuntimeError("can't start new thread")
+
+stopping.threading.Thread.start = refused
+with stoppable():
+    try:
+        wait("work")
+    finally:
+        wait("closing")
+"""
+    with running(code) as process:
+        term_at(process, "work")
+        _, wrong = process.communicate(timeout=30)
+        assert (process.returncode, wrong) == (-signal.SIGALRM, "")
 
 
 def test_who_takes_the_signal_over_gives_it_back() -> None:

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 
 from jobs.train import dry_run
 from pipeline.diffusion.native import load_native
+from pipeline.model import Painter
 from pipeline.models import describe
 from schemas.errors import ModelError, RecipeError, SourceError
 from schemas.models import NativeModel
@@ -93,7 +94,8 @@ def test_a_training_leaves_a_model_folder_that_loads_and_says_what_it_is(
     out = folder / "nuclei" / "denoiser"
     spec = NativeModel(native=str(out))
     assert describe(spec).classes == ("nucleus",)
-    assert load_native(spec, describe(spec).digest, "cpu").does == {"denoise"}
+    assert describe(spec).does == {"denoise", "inpaint", "redraw", "synthesize"}
+    assert isinstance(load_native(spec, describe(spec).digest, "cpu"), Painter)
     card = (out / "README.md").read_text()
     facts = (str(DATA), "CC0", "30 of 4 crops of 32x32", "samples.png", "Training loss", "fp32")
     for fact in (*facts, "the best validation loss", "| t | 0 to 0.125 |"):

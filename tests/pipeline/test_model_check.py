@@ -39,7 +39,7 @@ def refusal(folder: Path, ops: str, source: str = "shards: a.tar") -> str:
 
 def test_models_that_fit_have_their_cards(folder: Path) -> None:
     cards = check_models(load_recipe(written(folder, f"{NOISE}, {ENLARGE}")))
-    assert cards["denoiser"].does == {"denoise", "inpaint", "synthesize"}
+    assert cards["denoiser"].does == {"denoise", "inpaint", "redraw", "synthesize"}
     assert cards["upscaler"].scales == {2, 4}
     assert set(digests(cards).values()) == {card.digest for card in cards.values()}
 

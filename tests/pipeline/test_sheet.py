@@ -20,6 +20,13 @@ def test_an_op_is_described_by_its_strength_and_choices_but_not_by_seeds() -> No
     assert describe(AppliedOp("classic#1", "classic", None, None, '{"seed":5}')) == "classic"
 
 
+def test_of_a_long_prompt_the_beginning_is_said() -> None:
+    op = AppliedOp("noise_denoise#0", "noise_denoise", "ab", None, f'{{"prompt":"{"a " * 900}"}}')
+    said = describe(op)
+    assert said.startswith("noise_denoise: prompt a a a")
+    assert len(said) < 100
+
+
 def test_an_op_is_named_by_what_its_recipe_sets_it_to_do() -> None:
     recipe = [
         {"kind": "noise_denoise", "model": "a", "protect": "none", "steps": 3},

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
-from pipeline.gate import Gate, Verdict
+from pipeline.gate import Gate, GateContext, Verdict
 from pipeline.gates.fidelity import Fidelity
 from pipeline.model import Models
 from pipeline.op import Draw, LabelContract, Op, Outcome, Peers
@@ -99,7 +99,11 @@ class Bright(Gate):
     least: float
 
     def judge(
-        self, sources: Sequence[Sample], samples: Sequence[Sample], models: Models
+        self,
+        sources: Sequence[Sample],
+        samples: Sequence[Sample],
+        models: Models,
+        context: GateContext,
     ) -> list[Verdict]:
         assert [s.key for s in sources] == [s.key for s in samples]
         means = [float(sample.image_hwc.mean()) for sample in samples]

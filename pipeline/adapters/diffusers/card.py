@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.diffusers.families import check_scheduler, jobs_of
+from pipeline.adapters.diffusers.families import jobs_of, misfit
 from pipeline.adapters.diffusers.folder import (
     Component,
     check_component,
@@ -22,10 +22,12 @@ from pipeline.adapters.diffusers.folder import (
     settings_of,
     weight_files,
 )
-from pipeline.adapters.diffusers.hub import Place, is_repository, place_of
-from pipeline.adapters.diffusers.upscaler import upscaler_scale
-from pipeline.adapters.files import check_safetensors, digest_of_files
-from pipeline.model import ModelCard
+from pipeline.adapters.diffusers.hub import Place, place_of
+from pipeline.adapters.diffusers.lora import lora_file
+from pipeline.adapters.diffusers.schedules import check_scheduler
+from pipeline.adapters.diffusers.upscaler import check_upscaler, upscaler_scale
+from pipeline.adapters.files import digest_of_files
+from pipeline.model import Job, ModelCard
 from schemas.errors import ModelError
 from schemas.models import ControlNet, DiffusersModel, HubModel, Lora
 from schemas.recipe import digest_of
@@ -35,16 +37,21 @@ def card_of(spec: DiffusersModel) -> ModelCard:
     """What this pipeline is and can do. ModelError, in one line, where it cannot be loaded."""
     place = place_of(spec.diffusers, spec.revision)
     kind = pipeline_class(place.folder)
-    does = jobs_of(kind, [net.shows for net in spec.controlnet])
+    does = _jobs(kind, spec)
+    if "upscale" in does:
+        check_upscaler(spec, kind)
     parts = [
         part
         for part in components(place.folder)
         if not (spec.vae is not None and part.name == "vae")
     ]
+    if len(spec.controlnet) > 1 and all(part.name != "unet" for part in parts):
+        raise ModelError(f"{spec.diffusers}: a {kind} takes one controlnet, not several")
     for part in parts:
         check_component(part, spec.variant)
     if spec.scheduler is not None:
-        check_scheduler(spec.scheduler)
+        own = next((part.kind for part in parts if part.name == "scheduler"), "")
+        check_scheduler(spec.scheduler, own)
     pins = [_pin(place, files_of(place.folder, parts, spec.variant)), *_pins(spec, place.folder)]
     said = spec.model_dump(mode="json", exclude={"diffusers", "revision", "offload"})
     scale = upscaler_scale(kind)
@@ -55,6 +62,24 @@ def card_of(spec: DiffusersModel) -> ModelCard:
         prompted=True,
         about=f"{kind} ({spec.diffusers})",
     )
+
+
+def _jobs(kind: str, spec: DiffusersModel) -> frozenset[Job]:
+    """What a pipeline of this class is good for; ModelError where that is nothing."""
+    import diffusers
+
+    if not hasattr(diffusers, kind):
+        raise ModelError(
+            f"{spec.diffusers}: is a {kind}, which diffusers {diffusers.__version__} does not have"
+        )
+    does = jobs_of(kind, [net.shows for net in spec.controlnet])
+    if not does:
+        under = " with a ControlNet" if spec.controlnet else ""
+        raise ModelError(
+            f"{spec.diffusers}: a {kind}{under} can neither paint (image to image or inpainting, "
+            "by a strength) nor enlarge"
+        )
+    return does
 
 
 def _without_places(said: dict[str, Any]) -> dict[str, Any]:
@@ -96,21 +121,6 @@ def _vae(spec: HubModel, variant: str | None) -> str:
     return _pin(place, [*settings_of(place.folder), *weight_files(place.folder, variant)])
 
 
-def lora_file(spec: Lora) -> Path:
-    """The file of low-rank weights. ModelError where it is none, or there are several."""
-    path = Path(spec.lora)
-    if path.suffix and not path.is_dir() and not is_repository(spec.lora):
-        check_safetensors(path, "LoRA weights")
-        return path
-    folder = place_of(spec.lora, spec.revision).folder
-    found = [folder / spec.file] if spec.file else sorted(folder.glob("*.safetensors"))
-    if len(found) != 1:
-        names = ", ".join(one.name for one in found) or "no .safetensors"
-        raise ModelError(f"{folder}: {names}; say which with file:")
-    check_safetensors(found[0], "LoRA weights")
-    return found[0]
-
-
 def _lora(spec: Lora) -> str:
     path = lora_file(spec)
     if spec.revision is not None:
@@ -125,16 +135,15 @@ def _controlnet(spec: ControlNet, pipeline: Path) -> str:
     if not isinstance(kind, str) or "ControlNet" not in kind:
         raise ModelError(f"{place.folder}: is a {kind}, not a ControlNet")
     check_component(Component("controlnet", place.folder, "diffusers", kind), None)
-    width = config.get("cross_attention_dim")
-    unet = pipeline / "unet" / "config.json"
-    if width is not None and unet.is_file():
-        own = read_json(unet).get("cross_attention_dim")
-        if own != width:
-            raise ModelError(
-                f"{spec.controlnet}: is for text of {width} numbers a word, and the pipeline has "
-                f"{own}; it belongs to another family"
-            )
+    wrong = misfit(_denoiser_config(pipeline), config)
+    if wrong is not None:
+        raise ModelError(f"{place.folder}: {wrong}")
     return _pin(place, [*settings_of(place.folder), *weight_files(place.folder, None)])
+
+
+def _denoiser_config(pipeline: Path) -> dict[str, Any]:
+    unet = pipeline / "unet" / "config.json"
+    return read_json(unet if unet.is_file() else pipeline / "transformer" / "config.json")
 
 
 def _depth(spec: HubModel) -> str:

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pipeline.adapters.diffusers.errors import WRONG, first_line, own_warnings_ignored
 from pipeline.adapters.files import PICKLES
 from schemas.errors import ModelError
 
 INDEX: Final = "model_index.json"
 LIBRARIES: Final = ("diffusers", "transformers")
-WITHOUT_WEIGHTS: Final = ("scheduler", "tokenizer", "feature_extractor", "image_processor")
-"""Components by the beginning of their name that are settings alone."""
+WITHOUT_WEIGHTS: Final = ("Scheduler", "Tokenizer", "Processor", "FeatureExtractor")
+"""In the names of classes that are settings alone."""
 
 LEFT_OUT: Final = ("safety_checker", "feature_extractor", "image_encoder")
 """Optional components that are never loaded: what a safety filter blackens would be lost."""
@@ -38,6 +39,11 @@ class Component:
     folder: Path
     library: str
     kind: str
+
+    @property
+    def weighs(self) -> bool:
+        """Whether it has weights."""
+        return not any(word in self.kind for word in WITHOUT_WEIGHTS)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -92,7 +98,7 @@ def components(folder: Path) -> list[Component]:
 
 def check_component(part: Component, variant: str | None) -> None:
     """ModelError where a part needs remote code, has no safetensors, or others than it says."""
-    if part.name.startswith(WITHOUT_WEIGHTS):
+    if not part.weighs:
         return
     config = read_json(part.folder / "config.json")
     if "auto_map" in config:
@@ -100,9 +106,7 @@ def check_component(part: Component, variant: str | None) -> None:
             f"{part.folder / 'config.json'}: auto_map asks for code of the repository "
             "(trust_remote_code), which is never run"
         )
-    weights = weight_files(part.folder, variant)
-    if "ForSafety" not in part.kind:
-        check_shapes(part, config, weights)
+    check_shapes(part, config, weight_files(part.folder, variant))
 
 
 def weight_files(folder: Path, variant: str | None) -> list[Path]:
@@ -134,7 +138,7 @@ def files_of(folder: Path, parts: Sequence[Component], variant: str | None) -> l
     files = [folder / INDEX]
     for part in parts:
         files += settings_of(part.folder)
-        if not part.name.startswith(WITHOUT_WEIGHTS):
+        if part.weighs:
             files += weight_files(part.folder, variant)
     return files
 
@@ -179,13 +183,13 @@ def _meta(part: Component, config: Mapping[str, Any]) -> Any:
     if kind is None:
         raise ModelError(f"{part.folder}: there is no {part.kind} in {part.library}")
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), own_warnings_ignored():
             if part.library == "diffusers":
                 return kind.from_config(dict(config))
             return kind(kind.config_class.from_dict(dict(config)))
-    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{part.folder / 'config.json'}: no {part.kind}: {first}") from error
+    except WRONG as error:
+        says = f"no {part.kind}: {first_line(error)}"
+        raise ModelError(f"{part.folder / 'config.json'}: {says}") from error
 
 
 def _found_shapes(weights: Sequence[Path]) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -12,7 +12,7 @@ from pipeline.diffusion.buckets import Shape
 from pipeline.diffusion.memory import Made, made_in_batches
 from schemas.errors import SampleError
 
-AREA = 16 * 16
+AREA = 64 * 64  # what one of 16x16 counts for, too
 
 
 class Model:

@@ -90,8 +90,8 @@ def test_a_bucket_is_a_little_larger_and_a_multiple(side: int, multiple: int) ->
 @given(st.lists(st.tuples(st.integers(1, 90), st.integers(1, 90)), min_size=1, max_size=12))
 def test_batches_hold_every_image_once_and_are_always_full(shapes: list[tuple[int, int]]) -> None:
     seen: set[int] = set()
-    for shape, positions in batches(shapes, 16, 4096):
-        assert len(positions) == max(1, 4096 // (shape[0] * shape[1]))
+    for shape, positions in batches(shapes, 16, 2**16):
+        assert len(positions) == 2**16 // max(shape[0] * shape[1], 64 * 64)
         assert all(bucket(shapes[i], 16) == shape for i in positions)
         assert not seen & set(positions)
         seen |= set(positions)

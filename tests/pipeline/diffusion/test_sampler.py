@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
@@ -38,6 +39,22 @@ def test_a_level_per_sample_is_one_plain_solver_per_sample() -> None:
         torch.testing.assert_close(
             together[i], one_plain_solver(x[i], strength, 7), rtol=1e-5, atol=1e-5
         )
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 14, 15, 40])
+def test_the_bits_are_those_of_diffusers_solver(steps: int) -> None:
+    """Where that is given a tensor, (b, 1, 1, 1), in the place of each noise level."""
+    strengths = torch.tensor([0.1, 0.25, 0.6, 1.0])
+    x = torch.randn(4, 3, 17, 9, generator=torch.Generator().manual_seed(1))
+    ours = denoise(x, strengths, steps, SHIFT, wave, lambda x, _: x)
+    times_kb = time_grid(strengths, steps)
+    scheduler = DPMSolverMultistepScheduler(prediction_type="v_prediction")
+    scheduler.set_timesteps(steps)
+    scheduler.sigmas = noise_ratio(times_kb, SHIFT).float()[:, :, None, None, None]
+    scheduler.set_begin_index(0)
+    for k, timestep in enumerate(scheduler.timesteps):
+        x = scheduler.step(wave(x, times_kb[k].float()), timestep, x, return_dict=False)[0]
+    assert torch.equal(ours, x)
 
 
 def test_a_perfect_network_brings_the_image_back_from_every_strength() -> None:

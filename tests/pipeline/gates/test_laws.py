@@ -5,18 +5,39 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.gate import Gate
+from pipeline.gate import Gate, GateContext, Verdict
 from pipeline.gates import AnyGate, Fidelity
 from schemas.sample import Sample
-from tests.pipeline.ops.examples import painted
+from tests.pipeline.gates.seers import PaintDetector, PaintSegmenter
+from tests.pipeline.ops.examples import SEG_CLASSES, painted
 
-EXAMPLES = [{"kind": "fidelity", "psnr": [10, 60], "ssim": [0.1, 0.99]}]
+EXAMPLES: list[dict[str, object]] = [
+    {"kind": "fidelity", "psnr": [10, 60], "ssim": [0.1, 0.99]},
+    {"kind": "label_agreement", "model": "detector"},
+    {"kind": "label_agreement", "model": "segmenter", "min_miou": 0.9},
+]
+MODELS = {"detector": PaintDetector(), "segmenter": PaintSegmenter()}
 GATES: list[Gate] = [TypeAdapter(AnyGate).validate_python(spec) for spec in EXAMPLES]
+
+
+def name_of(gate: Gate) -> str:
+    return f"{gate.kind}-{gate.model_name}" if gate.model_name else gate.kind
+
+
+every_gate = pytest.mark.parametrize("gate", GATES, ids=name_of)
+
+
+def judged(gate: Gate, sources: list[Sample], samples: list[Sample]) -> list[Verdict]:
+    """By models that see the paint itself."""
+    shapes = [(a.image_hwc.shape, b.image_hwc.shape) for a, b in zip(sources, samples, strict=True)]
+    context = GateContext(SEG_CLASSES, tuple(a == b for a, b in shapes))
+    return gate.judge(sources, samples, MODELS, context)
 
 
 def noisy(sample: Sample, sigma: float) -> Sample:
@@ -25,11 +46,18 @@ def noisy(sample: Sample, sigma: float) -> Sample:
     return replace(sample, image_hwc=image)
 
 
-@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.kind)
+def test_every_kind_of_gate_has_an_example() -> None:
+    kinds = {
+        get_args(gate.model_fields["kind"].annotation)[0] for gate in get_args(get_args(AnyGate)[0])
+    }
+    assert kinds == {gate.kind for gate in GATES}
+
+
+@every_gate
 def test_a_verdict_is_countable_and_its_scores_are_numbers(gate: Gate) -> None:
     source = painted()
     samples = [source, noisy(source, 20), noisy(source, 200), painted(20, 30)]
-    verdicts = gate.judge([source] * len(samples), samples, {})
+    verdicts = judged(gate, [source] * len(samples), samples)
     assert len(verdicts) == len(samples)
     for verdict in verdicts:
         assert verdict.kept == (verdict.reason is None)
@@ -37,15 +65,15 @@ def test_a_verdict_is_countable_and_its_scores_are_numbers(gate: Gate) -> None:
         assert all(math.isfinite(score) for score in verdict.scores.values())
 
 
-@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.kind)
+@every_gate
 def test_a_sample_is_judged_alone(gate: Gate) -> None:
     sources = [painted(), painted(30, 30)]
     samples = [noisy(source, 20) for source in sources]
-    together = gate.judge(sources, samples, {})
-    assert together == [gate.judge([a], [b], {})[0] for a, b in zip(sources, samples, strict=True)]
+    together = judged(gate, sources, samples)
+    assert together == [judged(gate, [a], [b])[0] for a, b in zip(sources, samples, strict=True)]
 
 
-@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.kind)
+@every_gate
 def test_a_gate_survives_its_way_through_a_recipe(gate: Gate) -> None:
     dumped = json.loads(json.dumps(gate.model_dump(mode="json")))
     assert TypeAdapter(AnyGate).validate_python(dumped) == gate
@@ -54,16 +82,16 @@ def test_a_gate_survives_its_way_through_a_recipe(gate: Gate) -> None:
 def test_fidelity_names_the_measure_that_is_out_of_range() -> None:
     source = painted()
     close, far = noisy(source, 3), noisy(source, 90)
-    by_psnr = Fidelity(psnr=(20, 50)).judge([source] * 3, [source, close, far], {})
+    by_psnr = judged(Fidelity(psnr=(20, 50)), [source] * 3, [source, close, far])
     assert [v.reason for v in by_psnr] == ["psnr_out_of_range", None, "psnr_out_of_range"]
-    by_ssim = Fidelity(ssim=(0.5, 0.999)).judge([source] * 3, [source, close, far], {})
+    by_ssim = judged(Fidelity(ssim=(0.5, 0.999)), [source] * 3, [source, close, far])
     assert [v.reason for v in by_ssim] == ["ssim_out_of_range", None, "ssim_out_of_range"]
     assert set(by_psnr[0].scores) == {"psnr"}
     assert set(by_ssim[0].scores) == {"ssim"}
 
 
 def test_fidelity_lets_another_size_pass_without_a_score() -> None:
-    (verdict,) = Fidelity(psnr=(99, 100)).judge([painted()], [painted(20, 30)], {})
+    (verdict,) = judged(Fidelity(psnr=(99, 100)), [painted()], [painted(20, 30)])
     assert verdict.kept
     assert verdict.scores == {}
 

@@ -1,0 +1,34 @@
+"""Ray says nothing of its own: what the user must know is raised, and said once in our words."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from jobs.ray_session import QUIET
+
+PUSHED = """
+from ray._private.worker import print_to_stdstream
+for is_err in (False, True):
+    lines = ["Traceback (most recent call last):\\n  OSError: [Errno 28]", "", "a node is dead"]
+    print_to_stdstream({"lines": lines, "pid": "raylet", "is_err": is_err}, ignore_prefix=False)
+"""
+"""What the driver's thread `ray_listen_error_messages` does with what a raylet pushes to it."""
+
+
+def test_what_raylets_push_to_the_driver_is_not_printed() -> None:
+    def said(environment: dict[str, str]) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", PUSHED],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout + done.stderr
+
+    quiet = {**os.environ, **QUIET}
+    loud = {name: value for name, value in quiet.items() if name != "RAY_DEDUP_LOGS_SKIP_REGEX"}
+    assert "(raylet) Traceback" in said(loud)
+    assert said(quiet) == ""
