@@ -1,12 +1,16 @@
-"""What a gate is: it judges finished samples, kept or not, with a fixed reason and a score that is
+"""What a gate is: it judges finished samples, kept or not, with a fixed reason and scores that are
 always written.
+
+It has two halves. `measure` looks at the pictures, with models if it has any, and writes down
+scores; `decide` holds the scores of one sample against the thresholds, and knows nothing else: so
+other thresholds can be applied later to what the index holds, without a picture or a model.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from pipeline.model import Job, Models
@@ -15,14 +19,27 @@ from schemas.spec import Spec
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a gate says of one sample. `reason` is a fixed slug, None where it is kept; `scores` by
-    name.
+class Measured:
+    """What a gate found out about one sample: scores by name, whatever the thresholds are, and the
+    sample as it goes on where the gate mended it.
     """
 
-    kept: bool
+    scores: dict[str, float]
+    mended: Sample | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a gate says of one sample. `reason` is a fixed slug, None where it is kept."""
+
     reason: str | None
     scores: dict[str, float]
+    mended: Sample | None = field(default=None, compare=False)
+
+    @property
+    def kept(self) -> bool:
+        """Whether the gate lets the sample through."""
+        return self.reason is None
 
 
 @dataclass(frozen=True)
@@ -47,6 +64,10 @@ class Gate(Spec):
     """Whether it holds a sample's pixels against its source's: it is not asked where an op made
     another picture (`Op.new_picture`), and such a sample is kept, without a score."""
 
+    mends: ClassVar[bool] = False
+    """Whether it may hand a sample on changed: such gates are asked first, so that the scores of
+    the others are those of what is stored."""
+
     jobs: ClassVar[tuple[Job, ...]] = ()
     """What its model must be able to do; one of them is enough."""
 
@@ -55,7 +76,6 @@ class Gate(Spec):
         """The name under `models:` of the model that it uses."""
         return getattr(self, "model", None)
 
-    @abstractmethod
     def judge(
         self,
         sources: Sequence[Sample],
@@ -64,3 +84,23 @@ class Gate(Spec):
         context: GateContext,
     ) -> list[Verdict]:
         """One verdict per sample; `sources` are what they were made from, in the same order."""
+        return [
+            Verdict(self.decide(one.scores), one.scores, one.mended)
+            for one in self.measure(sources, samples, models, context)
+        ]
+
+    @abstractmethod
+    def measure(
+        self,
+        sources: Sequence[Sample],
+        samples: Sequence[Sample],
+        models: Models,
+        context: GateContext,
+    ) -> list[Measured]:
+        """The scores of each sample. What cannot be measured on a sample is left out."""
+
+    @abstractmethod
+    def decide(self, scores: Mapping[str, float]) -> str | None:
+        """The slug of the first threshold that these scores do not meet; None where they meet all.
+        A score that is not there is not judged.
+        """

@@ -59,9 +59,9 @@ def weave_chunk(
         for position, op in enumerate(recipe.ops):
             step = _Step(op, f"{op.kind}#{position}", recipe.seed, models, peers)
             under_way = _apply(step, under_way)
-        verdicts = _judge(under_way, recipe, models)
+        under_way, judged = _judge(under_way, recipe, models)
         finish = partial(finished, recipe=recipe, context=context)
-        return once_each(list(threads.map(finish, under_way, verdicts)))
+        return once_each(list(threads.map(finish, under_way, judged)))
 
 
 def planned_copies(encoded: Sequence[EncodedSample], recipe: FullRecipe) -> int:
@@ -174,36 +174,37 @@ def _named(error: SampleError, step: str) -> SampleError:
     return SampleError(error.slug, f"{step}: {error.detail}" if error.detail else step)
 
 
-def _judge(copies: Sequence[Copy], recipe: FullRecipe, models: Models) -> list[Judged]:
+def _judge(
+    copies: Sequence[Copy], recipe: FullRecipe, models: Models
+) -> tuple[list[Copy], list[Judged]]:
     """Every gate judges every finished sample: its score is written whatever the others say. One
     that compares pictures is not asked where an op made another.
     """
-    judged = [Judged()] * len(copies)
-    finished = [
-        (i, copy.source, copy.now)
-        for i, copy in enumerate(copies)
-        if isinstance(copy.source, Sample) and isinstance(copy.now, Sample)
-    ]
-    for gate in recipe.gates:
+    out, judged = list(copies), [Judged()] * len(copies)
+    for gate in sorted(recipe.gates, key=lambda gate: not gate.mends):
         its = [
-            one for one in finished if not (gate.compares_pictures and copies[one[0]].new_picture)
+            (i, copy.source, copy.now)
+            for i, copy in enumerate(out)
+            if isinstance(copy.source, Sample) and isinstance(copy.now, Sample)
+            if not (gate.compares_pictures and copy.new_picture)
         ]
-        if its:
-            places, sources, samples = zip(*its, strict=True)
-            context = GateContext(
-                recipe.source.seg_classes or (), tuple(copies[i].aligned for i in places)
-            )
-            verdicts = gate.judge(sources, samples, models, context)
-            for i, verdict in zip(places, verdicts, strict=True):
-                judged[i] = _and(judged[i], gate.kind, verdict)
-    return judged
+        if not its:
+            continue
+        places, sources, samples = zip(*its, strict=True)
+        aligned = tuple(out[i].aligned for i in places)
+        context = GateContext(recipe.source.seg_classes or (), aligned)
+        verdicts = gate.judge(sources, samples, models, context)
+        for i, verdict in zip(places, verdicts, strict=True):
+            judged[i] = _and(judged[i], gate.kind, verdict)
+            out[i] = replace(out[i], now=verdict.mended or out[i].now)
+    return out, judged
 
 
 def _and(before: Judged, gate: str, verdict: Verdict) -> Judged:
     scores = tuple(Score(f"{gate}.{name}", score) for name, score in verdict.scores.items())
     rejects = before.reason is None and not verdict.kept
     return Judged(
-        reason=(verdict.reason or gate) if rejects else before.reason,
+        reason=verdict.reason if rejects else before.reason,
         gate=gate if rejects else before.gate,
         scores=(*before.scores, *scores),
     )

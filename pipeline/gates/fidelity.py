@@ -7,13 +7,13 @@ another picture (`synthesize`): such a sample is kept, without a score.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, model_validator
 
 from pipeline import metrics
-from pipeline.gate import Gate, GateContext, Verdict
+from pipeline.gate import Gate, GateContext, Measured
 from pipeline.model import Models
 from schemas.sample import Sample
 
@@ -43,26 +43,28 @@ class Fidelity(Gate):
             raise ValueError("give psnr: [lowest, highest], ssim: [lowest, highest], or both")
         return self
 
-    def judge(
+    def measure(
         self,
         sources: Sequence[Sample],
         samples: Sequence[Sample],
         models: Models,
         context: GateContext,
-    ) -> list[Verdict]:
-        """Scores are `psnr` and `ssim`; reasons `psnr_out_of_range` and `ssim_out_of_range`."""
-        return [self._verdict(*pair) for pair in zip(sources, samples, strict=True)]
+    ) -> list[Measured]:
+        """Scores are `psnr` and `ssim`."""
+        return [Measured(_likeness(*pair)) for pair in zip(sources, samples, strict=True)]
 
-    def _verdict(self, source: Sample, sample: Sample) -> Verdict:
-        if source.image_hwc.shape != sample.image_hwc.shape:
-            return Verdict(kept=True, reason=None, scores={})
-        judged = (("psnr", self.psnr, metrics.psnr), ("ssim", self.ssim, metrics.ssim))
-        scores: dict[str, float] = {}
-        outside: list[str] = []
-        for name, bounds, measure in judged:
-            if bounds is None:
+    def decide(self, scores: Mapping[str, float]) -> str | None:
+        """Reasons are `psnr_out_of_range` and `ssim_out_of_range`."""
+        for name, bounds in (("psnr", self.psnr), ("ssim", self.ssim)):
+            if bounds is None or name not in scores:
                 continue
-            scores[name] = measure(source.image_hwc, sample.image_hwc)
             if not bounds[0] <= scores[name] <= bounds[1]:
-                outside.append(f"{name}_out_of_range")
-        return Verdict(kept=not outside, reason=outside[0] if outside else None, scores=scores)
+                return f"{name}_out_of_range"
+        return None
+
+
+def _likeness(source: Sample, sample: Sample) -> dict[str, float]:
+    images = source.image_hwc, sample.image_hwc
+    if images[0].shape != images[1].shape:
+        return {}
+    return {"psnr": metrics.psnr(*images), "ssim": metrics.ssim(*images)}

@@ -15,13 +15,13 @@ Detectors and segmenters see 8 bits: a deep image cannot be judged, and is not k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
 from pipeline.detection.agreement import MIN_IOU
-from pipeline.gate import Gate, GateContext, Verdict
+from pipeline.gate import Gate, GateContext, Measured
 from pipeline.gates.classes_seen import ClassSeen, MapSeen, compare_maps, miou
 from pipeline.gates.objects_seen import Picture, Seen, compare
 from pipeline.model import Detections, Detector, Job, Models, Segmenter
@@ -42,16 +42,14 @@ class LabelAgreement(Gate):
 
     jobs: ClassVar[tuple[Job, ...]] = ("detect", "segment")
 
-    def judge(
+    def measure(
         self,
         sources: Sequence[Sample],
         samples: Sequence[Sample],
         models: Models,
         context: GateContext,
-    ) -> list[Verdict]:
-        """Scores are `agreed`, `invented` and `miou`; reasons `object_lost`, `object_invented`,
-        `class_map_differs` and `deep_image`.
-        """
+    ) -> list[Measured]:
+        """Scores are `agreed`, `invented` and `miou`; `deep` where it cannot look."""
         model = models[self.model]
         shallow = [
             i
@@ -63,10 +61,22 @@ class LabelAgreement(Gate):
         objects = self.objects(pairs, aligned, model) if isinstance(model, Detector) else {}
         names = context.seg_classes
         classes = self.classes(pairs, names, model) if isinstance(model, Segmenter) else {}
-        verdicts = [Verdict(kept=False, reason="deep_image", scores={}) for _ in samples]
+        measured = [Measured({"deep": 1.0}) for _ in samples]
         for place, i in enumerate(shallow):
-            verdicts[i] = self._verdict(objects.get(place), classes.get(place))
-        return verdicts
+            measured[i] = Measured(_scores(objects.get(place), classes.get(place)))
+        return measured
+
+    def decide(self, scores: Mapping[str, float]) -> str | None:
+        """Reasons are `object_lost`, `object_invented`, `class_map_differs` and `deep_image`."""
+        if "deep" in scores:
+            return "deep_image"
+        if scores.get("agreed", 1.0) < self.min_agreed:
+            return "object_lost"
+        if scores.get("invented", 0.0) > self.max_invented:
+            return "object_invented"
+        if scores.get("miou", 1.0) < self.min_miou:
+            return "class_map_differs"
+        return None
 
     def objects(
         self, pairs: Sequence[tuple[Sample, Sample]], aligned: Sequence[bool], model: Detector
@@ -96,20 +106,14 @@ class LabelAgreement(Gate):
             for i, before, after in zip(asked, sources, samples, strict=True)
         }
 
-    def _verdict(self, objects: Seen | None, classes: tuple[ClassSeen, ...] | None) -> Verdict:
-        scores: dict[str, float] = {}
-        reasons: list[str] = []
-        if objects is not None:
-            scores |= {"agreed": objects.agreed, "invented": float(objects.invented)}
-            if objects.agreed < self.min_agreed:
-                reasons.append("object_lost")
-            if objects.invented > self.max_invented:
-                reasons.append("object_invented")
-        if classes is not None:
-            scores["miou"] = miou(classes)
-            if scores["miou"] < self.min_miou:
-                reasons.append("class_map_differs")
-        return Verdict(kept=not reasons, reason=reasons[0] if reasons else None, scores=scores)
+
+def _scores(objects: Seen | None, classes: tuple[ClassSeen, ...] | None) -> dict[str, float]:
+    scores: dict[str, float] = {}
+    if objects is not None:
+        scores |= {"agreed": objects.agreed, "invented": float(objects.invented)}
+    if classes is not None:
+        scores["miou"] = miou(classes)
+    return scores
 
 
 def _picture(sample: Sample, found: Detections) -> Picture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
-from pipeline.gate import Gate, GateContext, Verdict
+from pipeline.gate import Gate, GateContext, Measured
 from pipeline.gates.fidelity import Fidelity
 from pipeline.model import Models
 from pipeline.op import Draw, LabelContract, Op, Outcome, Peers
@@ -98,21 +98,38 @@ class Bright(Gate):
     kind: Literal["bright"] = "bright"
     least: float
 
-    def judge(
+    def measure(
         self,
         sources: Sequence[Sample],
         samples: Sequence[Sample],
         models: Models,
         context: GateContext,
-    ) -> list[Verdict]:
+    ) -> list[Measured]:
         assert [s.key for s in sources] == [s.key for s in samples]
-        means = [float(sample.image_hwc.mean()) for sample in samples]
-        kept = [mean >= self.least for mean in means]
-        reasons = [None if ok else f"below_{self.least:g}" for ok in kept]
-        return [
-            Verdict(ok, reason, {"mean": mean})
-            for ok, reason, mean in zip(kept, reasons, means, strict=True)
-        ]
+        return [Measured({"mean": float(sample.image_hwc.mean())}) for sample in samples]
+
+    def decide(self, scores: Mapping[str, float]) -> str | None:
+        return f"below_{self.least:g}" if scores["mean"] < self.least else None
+
+
+class Brightening(Gate):
+    """Hands everything on, ten steps brighter."""
+
+    kind: Literal["brightening"] = "brightening"
+
+    mends: ClassVar[bool] = True
+
+    def measure(
+        self,
+        sources: Sequence[Sample],
+        samples: Sequence[Sample],
+        models: Models,
+        context: GateContext,
+    ) -> list[Measured]:
+        return [Measured({}, replace(s, image_hwc=s.image_hwc + np.uint8(10))) for s in samples]
+
+    def decide(self, scores: Mapping[str, float]) -> str | None:
+        return None
 
 
 class NamedModel:
@@ -282,6 +299,16 @@ def test_the_first_gate_that_rejects_gives_the_reason_and_every_score_is_written
     assert copy.members == {}
     assert copy.row.key is None
     assert copy.row.width == 32
+
+
+def test_a_gate_that_mends_is_asked_first_and_what_it_hands_on_is_judged_and_stored() -> None:
+    (plain,) = woven("a", [Speckle()], [Bright(least=0)], copies=1)
+    (copy,) = woven("a", [Speckle()], [Bright(least=0), Brightening()], copies=1)
+    assert plain.sample is not None
+    assert copy.sample is not None
+    assert np.array_equal(copy.sample.image_hwc, plain.sample.image_hwc + np.uint8(10))
+    assert copy.row.scores[0].score == pytest.approx(float(copy.sample.image_hwc.mean()))
+    assert copy.members["png"] != plain.members["png"]
 
 
 def test_failed_samples_are_not_judged() -> None:

@@ -103,7 +103,7 @@ PASSED = {
 @pytest.mark.parametrize("case", PASSED)
 def test_what_is_as_the_labels_say_passes(case: str) -> None:
     verdict = judged(*PASSED[case], PaintDetector())
-    assert verdict == Verdict(True, None, {"agreed": 1.0, "invented": 0.0})
+    assert verdict == Verdict(None, {"agreed": 1.0, "invented": 0.0})
 
 
 def test_an_object_that_the_detector_never_saw_cannot_be_lost() -> None:
@@ -144,17 +144,17 @@ def test_each_object_has_a_verdict_of_its_own() -> None:
 def test_a_sample_without_labels_of_the_models_kind_is_kept_without_a_score() -> None:
     bare = painted(boxes=False, class_map=False)
     for model in (PaintDetector(), PaintSegmenter()):
-        assert judged(bare, bare, model) == Verdict(True, None, {})
+        assert judged(bare, bare, model) == Verdict(None, {})
 
 
 def test_a_deep_image_cannot_be_judged_and_is_not_kept() -> None:
     for model in (PaintDetector(), PaintSegmenter()):
-        assert judged(deep(SOURCE), deep(SOURCE), model) == Verdict(False, "deep_image", {})
+        assert judged(deep(SOURCE), deep(SOURCE), model) == Verdict("deep_image", {"deep": 1.0})
 
 
 def test_a_class_map_is_held_against_what_the_segmenter_sees() -> None:
     segmenter = PaintSegmenter()
-    assert judged(SOURCE, SOURCE, segmenter) == Verdict(True, None, {"miou": 1.0})
+    assert judged(SOURCE, SOURCE, segmenter) == Verdict(None, {"miou": 1.0})
     swapped = repainted(SOURCE, under(SOURCE, 1), PAINTS[0])
     for sample in (erased(SOURCE, 1), swapped, BLACK):
         verdict = judged(SOURCE, sample, segmenter)
