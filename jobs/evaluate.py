@@ -17,19 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from jobs.leaks import check_leaks
+from jobs.ray_session import ray_session
 from jobs.stopping import stoppable
 from jobs.tracking import Tracker, deliver_waiting, ended, open_tracker
+from jobs.training_progress import training_progress
 from pipeline.config import load_config
-from pipeline.index_files import open_sink, sink_errors
-from pipeline.lift.arms import rows_of_run
+from pipeline.index_files import sink_errors
 from pipeline.lift.config import LiftConfig
 from pipeline.lift.report import PLOT, as_json, columns, figures, markdown, rows
-from pipeline.lift.subset import Pool, drawn, pool_of
+from pipeline.lift.subset import pool_of
 from pipeline.lift.trial import Result, Trial, judged_on, trials
 from pipeline.store import Store
 from schemas.errors import NoiseloomError, RunError, SinkError
@@ -59,6 +61,11 @@ class LiftPlan:
         return self.config.digest([[trial.id for trial in self.trials], self.notes])
 
     @property
+    def report(self) -> str:
+        """Where the page is."""
+        return self.store.at(f"{self.digest}/report.md")
+
+    @property
     def run(self) -> str:
         """The test's name in MLflow."""
         return f"lift-{self.file.stem}-{self.digest}"
@@ -67,26 +74,25 @@ class LiftPlan:
 def evaluate(path: str | Path, console: Console) -> None:
     """Runs, or resumes, this lift test."""
     with stoppable():
-        findings, planned = tested(path, console)
-        _show(findings, planned, console)
+        planned = make_lift_plan(path, load_config(path, LiftConfig), console)
+        show(tested(planned, console), planned, console)
 
 
 def dry_run(path: str | Path, console: Console) -> None:
     """Checks everything, the leaks too, and says what there is to do."""
-    planned = make_lift_plan(path, console)
+    planned = make_lift_plan(path, load_config(path, LiftConfig), console)
     missing = len(_missing(planned))
     many = len(planned.trials)
     console.print(f"{planned.run}: {missing} of {many} trainings to do", highlight=False)
 
 
-def tested(path: str | Path, console: Console) -> tuple[list[Finding], LiftPlan]:
+def tested(planned: LiftPlan, console: Console) -> list[Finding]:
     """The findings of a lift test, from what was done before, and from what is done now."""
-    planned = make_lift_plan(path, console)
     missing = _missing(planned)
     if not missing and planned.store.exists(f"{planned.digest}/report.md"):
         console.print(f"{planned.run}: nothing to do, all {len(planned.trials)} trainings are done")
         deliver_waiting(planned.config.tracking, planned.run, planned.store, console)
-        return _findings(planned, console), planned
+        return _findings(planned, console)
     many, config = len(planned.trials), planned.config
     console.print(
         f"{planned.run}: {len(config.arms)} arms, {config.seeds} seeds, {len(missing)} of {many} "
@@ -100,19 +106,19 @@ def tested(path: str | Path, console: Console) -> tuple[list[Finding], LiftPlan]
             _train(planned, missing, tracker, console)
         findings = _findings(planned, console)
         _write(planned, findings, tracker)
-    return findings, planned
+    return findings
 
 
-def make_lift_plan(path: str | Path, console: Console) -> LiftPlan:
-    """Everything that can be checked before the first training; RunError where there is a leak."""
-    config = load_config(path, LiftConfig)
+def make_lift_plan(path: str | Path, config: LiftConfig, console: Console) -> LiftPlan:
+    """Everything that can be checked before the first training; RunError where there is a leak.
+    `path` is the file that the configuration is from.
+    """
     if config.student.kind == "torchvision":
         from pipeline.lift.students import check_student
 
         check_student(config)
     data, validation = pool_of(config.data), pool_of(config.validation)
     planned = tuple(trials(config, data, validation))
-    _check_draws(config, data, planned)
     judged = judged_on(validation, config)
     notes = check_leaks(config, data, judged, console)
     unread = len(validation.places) - len(judged) - len(config.leave_out)
@@ -120,16 +126,6 @@ def make_lift_plan(path: str | Path, console: Console) -> LiftPlan:
         notes.append(f"not judged on: {unread} validation images that cannot be used")
         console.print(notes[-1])
     return LiftPlan(Path(path), config, planned, len(judged), tuple(notes))
-
-
-def _check_draws(config: LiftConfig, data: Pool, planned: Sequence[Trial]) -> None:
-    """There are so many images, and a run has copies of what each seed draws."""
-    drawn(data, config.images, config.seed)
-    for trial in planned:
-        arm = config.arms[trial.arm]
-        if arm.sink is not None and arm.run is not None:
-            labelled = drawn(data, config.images, trial.seed)
-            rows_of_run(open_sink(arm.sink), trial.arm, arm.run, labelled)
 
 
 def _missing(planned: LiftPlan) -> list[Trial]:
@@ -140,21 +136,20 @@ def _missing(planned: LiftPlan) -> list[Trial]:
 
 def _train(planned: LiftPlan, missing: Sequence[Trial], tracker: Tracker, console: Console) -> None:
     """The missing trials, each written when it comes."""
-    from jobs.ray_session import ray_session
-
     console.print("starting Ray ...")
-    done = len(planned.trials) - len(missing)
-    with ray_session():
-        for result in _results(planned.config, missing):
+    many = len(planned.trials)
+    with ray_session(), training_progress(console) as progress:
+        bar = progress.add_task("trainings", total=many, completed=many - len(missing), loss="")
+        for done, result in enumerate(_results(planned.config, missing), many - len(missing) + 1):
             with sink_errors(planned.store):
                 data = result.model_dump_json(indent=1).encode() + b"\n"
                 planned.store.create(result.trial.path, data)
-            done += 1
             score = _score(result, planned.config)
             arm, seed = result.trial.arm, result.trial.seed
             tracker.metrics({f"trial/{arm}": score}, seed)
+            progress.update(bar, completed=done)
             console.print(
-                f"{done} of {len(planned.trials)}: {arm}, seed {seed}: {100 * score:.1f} % "
+                f"{done} of {many}: {arm}, seed {seed}: {100 * score:.1f} % "
                 f"(loss {result.loss:.3f}, {result.augmented} augmented images)",
                 highlight=False,
             )
@@ -194,8 +189,6 @@ def _cause(error: BaseException) -> NoiseloomError:
 
 
 def _score(result: Result, config: LiftConfig) -> float:
-    import numpy as np
-
     scores = result.evidence.scores(np.ones(result.evidence.images))
     wanted = scores[[config.classes.index(name) for name in config.deciding]]
     return float(np.nanmean(wanted)) if np.isfinite(wanted).any() else 0.0
@@ -205,13 +198,13 @@ def _findings(planned: LiftPlan, console: Console) -> list[Finding]:
     from pipeline.lift.verdict import judge
 
     config = planned.config
-    console.print(f"{config.resamples} resamples of seeds and images", highlight=False)
     found = {trial.id: _read(planned.store, trial) for trial in planned.trials}
     answers = {
         arm: [found[trial.id].evidence for trial in planned.trials if trial.arm == arm]
         for arm in config.arms
     }
-    return judge(answers, config.baseline, config.classes, config.deciding, config.resamples)
+    with console.status(f"{config.resamples} resamples of seeds and images"):
+        return judge(answers, config.baseline, config.classes, config.deciding, config.resamples)
 
 
 def _read(store: Store, trial: Trial) -> Result:
@@ -251,10 +244,10 @@ def _params(config: LiftConfig) -> dict[str, str]:
     }
 
 
-def _show(findings: Sequence[Finding], planned: LiftPlan, console: Console) -> None:
+def show(findings: Sequence[Finding], planned: LiftPlan, console: Console) -> None:
+    """The table, and where the report is."""
     table = Table(*columns(planned.config))
     for row in rows(findings, planned.config):
         table.add_row(*row)
     console.print(table)
-    where = planned.store.at(f"{planned.digest}/report.md")
-    console.print(f"report: [bold]{where}[/]", soft_wrap=True)
+    console.print(f"report: [bold]{planned.report}[/]", soft_wrap=True)

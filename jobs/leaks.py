@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
+from rich.progress import track
 
 from pipeline.lift.config import LiftConfig
 from pipeline.lift.leak import Leak, Watch, said
@@ -29,14 +30,13 @@ def check_leaks(
     watch = Watch(judged)
     leaks: list[Leak] = []
     notes: list[str] = []
-    with console.status("looking for leaks"):
-        shards = ", ".join(config.data.shards)
-        leaks += watch.leaks(data.samples(), shards)
-        notes.append(f"all {len(data.places)} images of {shards}")
-        for seen in _seen(config):
-            found, note = _held(watch, seen)
-            leaks += found
-            notes.append(note)
+    shards = ", ".join(config.data.shards)
+    leaks += watch.leaks(_looked_at(data, console), shards)
+    notes.append(f"all {len(data.places)} images of {shards}")
+    for seen in _seen(config):
+        found, note = _held(watch, seen, console)
+        leaks += found
+        notes.append(note)
     if leaks:
         raise RunError(
             f"leak: {len(leaks)} images that were seen are validation images; nothing is tested\n"
@@ -66,11 +66,19 @@ def _models(config: LiftConfig) -> Iterator[dict[str, AnyModel]]:
             yield models_of_run(arm.sink, arm.run)
 
 
-def _held(watch: Watch, seen: Seen) -> tuple[list[Leak], str]:
+def _looked_at(pool: Pool, console: Console) -> Iterator[Sample]:
+    many, quiet = len(pool.places), not console.is_terminal
+    yield from track(
+        pool.samples(), "looking for leaks", many, console=console, transient=True, disable=quiet
+    )
+
+
+def _held(watch: Watch, seen: Seen, console: Console) -> tuple[list[Leak], str]:
     if seen.source is None:
         return [], f"not checked: {seen.where}: {seen.detail}"
     try:
         pool = pool_of(seen.source)
     except SourceError as error:
         return [], f"not checked: {seen.where}: {error}"
-    return list(watch.leaks(pool.samples(), seen.where)), f"{seen.where}: {len(pool.places)} images"
+    leaks = list(watch.leaks(_looked_at(pool, console), seen.where))
+    return leaks, f"{seen.where}: {len(pool.places)} images"

@@ -2,15 +2,19 @@
 
 Copies are woven here by the same chain as in a run, from the labelled images as one chunk: an op
 that looks at others than its own (copy-paste) sees these alone. They are kept under a digest of all
-that shapes them. From a published run the copies of the labelled images are taken; a run with an op
-that looked at other images is refused, for it would show the student what it must not know.
+that shapes them. From a run of a sink, published or not, the copies of the labelled images are
+taken; one with an op that looked at other images is refused, for it would show the student what it
+must not know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.gates import AnyGate
 from pipeline.index_files import open_sink, read_index, sink_errors
@@ -73,8 +77,9 @@ def augmented(
 ) -> list[Sample]:
     """The augmented images of an arm for these labelled ones; RunError where there is none."""
     arm = config.arms[name]
-    if arm.run is not None and arm.sink is not None:
-        return _of_run(config, name, arm.sink, arm.run, labelled)
+    table = run_rows(arm)
+    if table is not None:
+        return _of_run(config, name, table, labelled)
     weaving = weaving_of(config, name)
     if weaving is None:
         return []
@@ -115,35 +120,39 @@ def _tar(name: str, recipe: FullRecipe, weaving: Weaving, labelled: Drawn, devic
     return write_tar(files)[0]
 
 
-def _of_run(config: LiftConfig, name: str, sink: str, run: str, labelled: Drawn) -> list[Sample]:
-    store = open_sink(sink)
-    rows = rows_of_run(store, name, run, labelled)
+def run_rows(arm: Arm) -> pa.Table | None:
+    """The index of an arm's run, as far as that is committed; None where it has none."""
+    if arm.sink is None or arm.run is None:
+        return None
+    return read_index(open_sink(arm.sink), [arm.run], pending=True)
+
+
+def run_copies(table: pa.Table, name: str, labelled: Collection[str]) -> list[IndexRow]:
+    """A run's kept copies of the labelled images, which are named by content. RunError where there
+    is none, RecipeError where ops looked at other images.
+    """
+    known = pc.is_in(table["source_hash"], pa.array(labelled, pa.string()))
+    rows = [row for row in table_to_rows(table.filter(known)) if row.status == "kept"]
+    if not rows:
+        raise RunError(f"arms.{name}: its run has kept no copy of the labelled images")
+    looked = sorted({op.kind for row in rows for op in row.ops if op.kind in _PEERS})
+    if looked and not pc.all(known).as_py():
+        raise RecipeError(
+            f"arms.{name}: its run used {', '.join(looked)}, which looks at images beyond the "
+            "labelled ones; give the arm its recipe instead, and the copies are made from them"
+        )
+    return rows
+
+
+def _of_run(config: LiftConfig, name: str, table: pa.Table, labelled: Drawn) -> list[Sample]:
+    rows = run_copies(table, name, labelled.contents)
+    store = open_sink(config.arms[name].sink or "")
     keys = {row.key for row in rows}
     shards = sorted({store.at(row.shard) for row in rows if row.shard is not None})
     suffixes = _suffixes([member.name for row in rows for member in row.members])
     source = config.data.model_copy(update={"shards": tuple(shards), "image": suffixes})
     samples, _ = load_samples(source)
     return [sample for sample in samples if sample.key in keys]
-
-
-def rows_of_run(store: Store, name: str, run: str, labelled: Drawn) -> list[IndexRow]:
-    """The kept copies of the labelled images; an error where there is none, or they show others."""
-    rows = [
-        row
-        for row in table_to_rows(read_index(store, [run]))
-        if row.status == "kept" and row.source_hash in labelled.contents
-    ]
-    if not rows:
-        raise RunError(
-            f"arms.{name}: {run} has no copy of the labelled images; was it made from other data?"
-        )
-    looked = sorted({op.kind for row in rows for op in row.ops if op.kind in _PEERS})
-    if looked:
-        raise RecipeError(
-            f"arms.{name}: {run} used {', '.join(looked)}, which looks at images beyond the "
-            "labelled ones; give the arm its recipe instead, and the copies are made from them"
-        )
-    return rows
 
 
 def _suffixes(names: Sequence[str]) -> tuple[str, ...]:

@@ -1,12 +1,13 @@
 """The labelled subset: which images of the data a seed draws, and their bytes.
 
-Drawn by seed over the keys and contents of the source alone, so that every arm of a seed has the
-same images. An image that cannot be used is passed over, and the next of the draw is taken.
+Drawn by seed over the places of the source alone, so that every arm of a seed has the same images.
+An image that cannot be used is passed over, and the next of the draw is taken; so is one that a
+published run of the test has not had.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.codec import decode
@@ -46,9 +47,9 @@ class Drawn:
     samples: tuple[Sample, ...]
 
     @property
-    def contents(self) -> frozenset[str]:
-        """The digests of their source bytes, as the index writes them."""
-        return frozenset(one.content for one in self.encoded)
+    def contents(self) -> tuple[str, ...]:
+        """The digests of their source bytes, as the index writes them, in the order drawn."""
+        return tuple(one.content for one in self.encoded)
 
 
 def pool_of(source: Source) -> Pool:
@@ -58,24 +59,30 @@ def pool_of(source: Source) -> Pool:
     return Pool(source, tuple(places))
 
 
-def drawn(pool: Pool, images: int, seed: int) -> Drawn:
-    """So many labelled images; SourceError where there are not that many that can be used."""
+def drawn(pool: Pool, images: int, seed: int, among: Container[str] | None = None) -> Drawn:
+    """So many labelled images, of those contents if they are named; SourceError where there are not
+    that many that can be used.
+    """
     order: Sequence[int] = rng_for(seed, "subset", 0, "lift").permutation(len(pool.places)).tolist()
     taken: list[tuple[EncodedSample, Sample]] = []
     for i in order:
-        found = _sample(pool.places[i], pool.source)
+        found = _sample(pool.places[i], pool.source, among)
         if found is not None:
             taken.append(found)
         if len(taken) == images:
             return Drawn(tuple(e for e, _ in taken), tuple(s for _, s in taken))
     raise SourceError(
         f"images: {images} are asked for, and {', '.join(pool.source.shards)} has {len(taken)} "
-        "that can be used"
+        + ("that can be used" if among is None else "that the tested run has made copies of")
     )
 
 
-def _sample(place: Chunk, source: Source) -> tuple[EncodedSample, Sample] | None:
+def _sample(
+    place: Chunk, source: Source, among: Container[str] | None = None
+) -> tuple[EncodedSample, Sample] | None:
     (encoded,) = read_chunk(place, source)
+    if among is not None and encoded.content not in among:
+        return None
     try:
         sample = decode(encoded, source)
     except SampleError:

@@ -1,14 +1,17 @@
 """A trial: one arm, one seed. The unit of work of a lift test, and of its resuming.
 
 A trial is named by a digest of everything that shapes it, so that what was done before is known
-again, also after another arm was added to the file; and a changed student is another trial.
+again, also after another arm was added to the file; and a changed student is another trial. Where
+an arm is a run, the labelled images of all arms are drawn from those that the run has had.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from pipeline.lift.arms import augmented, weaving_of
+import pyarrow as pa
+
+from pipeline.lift.arms import augmented, run_copies, run_rows, weaving_of
 from pipeline.lift.config import LiftConfig
 from pipeline.lift.evidence import Evidence
 from pipeline.lift.feed import Feed, Showing
@@ -20,16 +23,19 @@ from schemas.recipe import digest_of
 from schemas.sample import Sample
 from schemas.spec import Spec
 
-VERSION = 1
+VERSION = 2
 """Of how a trial is made: raised where the same configuration gives another result."""
 
 
 class Trial(Spec):
-    """Which arm, with which seed; `id` covers all that shapes it."""
+    """Which arm, with which seed; `id` covers all that shapes it. `labelled`: the contents of its
+    labelled images, in the order drawn.
+    """
 
     arm: str
     seed: int
     id: str
+    labelled: tuple[str, ...]
 
     @property
     def path(self) -> str:
@@ -48,29 +54,44 @@ class Result(Spec):
 
 
 def trials(config: LiftConfig, data: Pool, validation: Pool) -> list[Trial]:
-    """All of them, seed by seed, so that arms can be compared before all is done."""
-    shapes = {name: _shape(config, name, data, validation) for name in config.arms}
-    return [
-        Trial(arm=name, seed=seed, id=digest_of([shapes[name], seed]))
-        for seed in range(config.seed, config.seed + config.seeds)
-        for name in config.arms
-    ]
+    """All of them, seed by seed, so that arms can be compared before all is done. SourceError where
+    there are not enough images to draw from.
+    """
+    shapes = {name: _shape(config, name, validation) for name in config.arms}
+    found = {name: run_rows(arm) for name, arm in config.arms.items()}
+    runs = {name: table for name, table in found.items() if table is not None}
+    had = [set(table["source_hash"].to_pylist()) for table in runs.values()]
+    among = set.intersection(*had) if had else None
+    planned = []
+    for seed in range(config.seed, config.seed + config.seeds):
+        labelled = drawn(data, config.images, seed, among).contents
+        for name in config.arms:
+            parts = [shapes[name], seed, labelled, _copies(runs, name, labelled)]
+            planned.append(Trial(arm=name, seed=seed, id=digest_of(parts), labelled=labelled))
+    return planned
 
 
-def _shape(config: LiftConfig, name: str, data: Pool, validation: Pool) -> object:
+def _copies(
+    runs: Mapping[str, pa.Table], name: str, labelled: Sequence[str]
+) -> list[tuple[str | None, str | None]]:
+    """What names the copies that a run has of the labelled images: shards are named by content."""
+    if name not in runs:
+        return []
+    return [(row.key, row.shard) for row in run_copies(runs[name], name, labelled)]
+
+
+def _shape(config: LiftConfig, name: str, validation: Pool) -> object:
     arm, weaving = config.arms[name], weaving_of(config, name)
     return {
         "version": VERSION,
-        "data": data.content,
+        "data": config.data.model_dump(mode="json", exclude={"shards"}),
         "validation": validation.content,
         "leave_out": sorted(config.leave_out),
-        "images": config.images,
         "student": config.student.model_dump(mode="json"),
         "schooling": config.schooling.model_dump(mode="json"),
         "classes": config.classes,
         "transforms": list(config.transforms_of(name)),
         "woven": None if weaving is None else weaving.digest,
-        "run": arm.run,
         "share": list(arm.share) if arm.augmented else None,
     }
 
@@ -99,7 +120,7 @@ def run_trial(config: LiftConfig, trial: Trial) -> Result:
     device = "cuda" if config.gpus else "cpu"
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(bool(config.gpus), warn_only=True)
-    labelled = drawn(pool_of(config.data), config.images, trial.seed)
+    labelled = drawn(pool_of(config.data), config.images, trial.seed, trial.labelled)
     judged = judged_on(pool_of(config.validation), config)
     made = augmented(config, trial.arm, labelled, trial.seed, device)
     _check(Watch(judged), made, trial.arm)

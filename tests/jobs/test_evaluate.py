@@ -15,6 +15,8 @@ from PIL import Image
 from rich.console import Console
 
 from jobs.evaluate import dry_run, make_lift_plan
+from pipeline.config import load_config
+from pipeline.lift.config import LiftConfig
 from pipeline.lift.evidence import Overlaps
 from pipeline.lift.trial import Result
 from pipeline.store import Store
@@ -80,7 +82,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     new_database(folder / "m.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        planned = make_lift_plan("lift.yaml", Console(file=io.StringIO()))
+        planned = make_lift_plan(
+            "lift.yaml", load_config("lift.yaml", LiftConfig), Console(file=io.StringIO())
+        )
         trial = planned.trials[1]
     evidence = Overlaps(shared=((5, 1),) * 3, either=((9, 4),) * 3)
     result = Result(trial=trial, labelled=("d1",), augmented=3, loss=0.125, evidence=evidence)

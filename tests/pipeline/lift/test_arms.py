@@ -134,11 +134,23 @@ def test_a_run_that_looked_at_other_images_is_refused(shards: Path, tmp_path: Pa
         augmented(one, "it", labelled(one), 0, "cpu")
 
 
+def test_labelled_images_are_drawn_from_those_that_a_run_has_had(
+    shards: Path, tmp_path: Path
+) -> None:
+    write_discs(tmp_path / "train.tar", range(5, 9))
+    published(tmp_path, tmp_path / "sink", FLIP)
+    one = config(shards, tmp_path / "out", sink=str(tmp_path / "sink"), run="night-1")
+    planned = trials(one, pool_of(one.data), pool_of(one.validation))
+    had = set(drawn(pool_of(source(tmp_path / "train.tar")), 4, 0).contents)
+    assert len(planned) == 10 and all(set(trial.labelled) <= had for trial in planned)
+    assert planned[0].labelled == planned[1].labelled != planned[2].labelled
+
+
 def test_a_run_of_other_data_is_refused(shards: Path, tmp_path: Path) -> None:
     write_discs(tmp_path / "train.tar", range(40, 43))
     published(tmp_path, tmp_path / "sink", FLIP)
     one = config(shards, tmp_path / "out", sink=str(tmp_path / "sink"), run="night-1")
-    with pytest.raises(RunError, match="no copy of the labelled images"):
+    with pytest.raises(RunError, match=r"train\.tar has 0 that the tested run has"):
         augmented(one, "it", labelled(one), 0, "cpu")
 
 
