@@ -13,13 +13,19 @@ from pipeline.lift.config import LiftConfig
 from pipeline.lift.verdict import Finding
 
 PLOT: Final = "lift.png"
+ENOUGH_SEEDS: Final = 5
+"""With fewer, an interval is stretched by more than 1.6 (`pipeline.lift.bootstrap`)."""
 
 
 def columns(config: LiftConfig) -> list[str]:
     """The heads of the table."""
     mean = f"{config.metric} %" if len(config.deciding) > 1 else f"{config.deciding[0]} %"
-    per_class = config.classes if len(config.classes) > 1 else ()
-    return ["arm", mean, f"against {config.baseline}", "verdict", *per_class]
+    return ["arm", mean, f"against {config.baseline}", "verdict", *_told_apart(config)]
+
+
+def _told_apart(config: LiftConfig) -> list[str]:
+    """The classes with a column of their own: not one that decides alone."""
+    return [name for name in config.classes if config.deciding != (name,)]
 
 
 def rows(findings: Sequence[Finding], config: LiftConfig) -> list[list[str]]:
@@ -28,14 +34,13 @@ def rows(findings: Sequence[Finding], config: LiftConfig) -> list[list[str]]:
 
 
 def _row(one: Finding, config: LiftConfig) -> list[str]:
-    classes = config.classes if len(config.classes) > 1 else ()
     against = "baseline" if one.difference is None else str(one.difference)
     return [
         one.arm,
         _percent(one.mean),
         against,
         one.verdict or "",
-        *(_of_class(one, name) for name in classes),
+        *(_of_class(one, name) for name in _told_apart(config)),
     ]
 
 
@@ -64,9 +69,14 @@ def markdown(
         f"| {one.arm} | {' | '.join(_percent(score) for score in one.seeds)} |" for one in findings
     )
     numbers = [str(n) for n in range(config.seed, config.seed + config.seeds)]
+    arms = "\n".join(
+        f"- {name}: `{arm.model_dump_json(exclude_defaults=True)}`"
+        for name, arm in config.arms.items()
+    )
     said = "\n".join(f"- {note}" for note in notes)
     return (
-        f"# Lift test: {title}\n\n{lines}\n\n![differences]({PLOT})\n\n"
+        f"# Lift test: {title}\n\n{_headline(findings, config)}\n\n{lines}\n\n"
+        f"![differences]({PLOT})\n\n"
         f"{config.images} labelled images, drawn anew for each of {config.seeds} seeds and the "
         f"same for all arms; {config.student.kind}, {schooling.steps} steps of {schooling.batch} "
         f"crops of {schooling.crop} pixels in every arm; judged on {images} images. Differences "
@@ -74,8 +84,21 @@ def markdown(
         f"intervals by a bootstrap over seeds and images ({config.resamples} resamples). An arm "
         "helps where its interval lies above zero, and hurts where it lies below.\n\n"
         f"| seed | {' | '.join(numbers)} |\n|---|{'---|' * len(numbers)}\n{seeds}\n\n"
-        f"## What the validation images were held against\n\n{said}\n"
+        f"## Arms\n\n{arms}\n\n## What the validation images were held against\n\n{said}\n"
     )
+
+
+def _headline(findings: Sequence[Finding], config: LiftConfig) -> str:
+    """Every verdict in a line, and a warning where there is little to go by."""
+    lines = [
+        f"**{one.arm}: {one.verdict}**, {one.difference} points of {config.metric} against "
+        f"{config.baseline}."
+        for one in findings
+        if one.difference is not None
+    ]
+    if config.seeds < ENOUGH_SEEDS:
+        lines.append(f"{config.seeds} seeds show little: take {ENOUGH_SEEDS} or more.")
+    return "  \n".join(lines)
 
 
 def as_json(

@@ -150,8 +150,8 @@ def test_a_run_of_other_data_is_refused(shards: Path, tmp_path: Path) -> None:
     write_discs(tmp_path / "train.tar", range(40, 43))
     published(tmp_path, tmp_path / "sink", FLIP)
     one = config(shards, tmp_path / "out", sink=str(tmp_path / "sink"), run="night-1")
-    with pytest.raises(RunError, match=r"train\.tar has 0 that the tested run has"):
-        augmented(one, "it", labelled(one), 0, "cpu")
+    with pytest.raises(SourceError, match=r"train\.tar has 0 that the tested run has"):
+        ids(one)
 
 
 def ids(config: LiftConfig) -> dict[str, list[str]]:
