@@ -3,7 +3,8 @@
 Start it again after a kill: what is committed is not done again, and the result is that of an
 undisturbed run. Where nothing is left to do, neither Ray nor a model is started. A run whose share
 of failed copies passes its budget stops, unpublished; with a larger budget it goes on from there.
-So does one that is stopped: by Ctrl-C, by SIGTERM (`jobs.stopping`), by a full disk.
+So does one that is stopped: by Ctrl-C, by SIGTERM (`jobs.stopping`), by a full disk. One whose
+recipe says `publish:` is published on the verdict of a lift test alone (`jobs.verdict`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from jobs.sheet import sheet_path, write_sheet
 from jobs.stopping import stoppable
 from jobs.summary import print_plan, print_summary
 from jobs.tracking import Tracker, deliver_waiting, tracked
+from jobs.verdict import check_not_refused, verdict_of
 from pipeline.attempts import excuse
 from pipeline.croissant import describe
 from pipeline.fingerprinting import journal_of
@@ -63,6 +65,7 @@ def augment_plan(planned: RunPlan, console: Console) -> None:
 
 
 def _augment(planned: RunPlan, console: Console) -> None:
+    check_not_refused(planned)
     done = committed(planned.store, planned.run)
     missing = [chunk for chunk in planned.chunks if chunk.id not in done]
     if not missing and not _unfinished(planned):
@@ -134,12 +137,15 @@ def _excused(planned: RunPlan, under_way: Collection[str]) -> Iterator[None]:
 
 
 def _finish(planned: RunPlan, pace: Pace, tracker: Tracker, console: Console) -> None:
-    """Publishes, and leaves the pictures and the record; a step may find itself done already."""
+    """Publishes, if the verdict allows it, and leaves the pictures and the record; a step may find
+    itself done already.
+    """
     store, run = planned.store, planned.run
     index = _rows(planned)
     counts = counts_of(index)
     check_conserved(planned, index)
     _check_budget(planned, counts.failed, counts.attempted)
+    verdict = verdict_of(planned, tracker, console)
     publish(store, run, [chunk.id for chunk in planned.chunks])
     index = read_index(store, [run])  # without the chunks that another run published meanwhile
     counts = counts_of(index)
@@ -149,7 +155,7 @@ def _finish(planned: RunPlan, pace: Pace, tracker: Tracker, console: Console) ->
     if sheet is not None:
         tracker.picture("contact_sheet.png", sheet_path(planned.run))
     tracker.output(store.at(published_path(run)), describe(store, run, index))
-    write_record(planned, counts, pace, tracker.run_id)
+    write_record(planned, counts, pace, tracker.run_id, verdict)
     print_summary(planned, counts, pace, console)
 
 

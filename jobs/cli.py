@@ -217,6 +217,22 @@ def quality(
     measure(model, data, settings, _console())
 
 
+@app.command()
+def evaluate(
+    lift: Annotated[Path, typer.Argument(metavar="LIFT", help="a lift test, as YAML")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="check everything, leaks too; train nothing")
+    ] = False,
+) -> None:
+    """Say whether augmentation helps: students of several arms, or go on with them after a kill."""
+    from jobs import evaluate as job
+
+    if dry_run:
+        job.dry_run(lift, _console())
+    else:
+        job.evaluate(lift, _console())
+
+
 def main() -> None:
     """The entry point."""
     try:

@@ -29,6 +29,7 @@ from jobs.tracking_records import (
     Parcel,
     Picture,
     Record,
+    Tags,
     Text,
 )
 from pipeline.secrets import without_secrets
@@ -157,6 +158,9 @@ class MlflowRuns:
             case Picture(name=name, path=path):
                 with suppress(FileNotFoundError):  # deleted by hand, or sent by another command
                     _log_file(client, run_id, name, self.store.read(path))
+            case Tags(values=values):
+                for name, value in values.items():
+                    client.set_tag(run_id, name, value)
             case Metrics():
                 _log_metrics(client, run_id, [r for r in records if isinstance(r, Metrics)])
 

@@ -55,7 +55,7 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", JOIN_TRIES)
     import ray  # reads the environment
 
-    with _native_stderr_held(), _start_errors(address), sigterm_kept():
+    with _native_stderr_held(), start_errors(address), sigterm_kept():
         ray.init(
             address=address,
             num_cpus=num_cpus if address == "local" else None,
@@ -71,7 +71,7 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def _start_errors(address: str) -> Iterator[None]:
+def start_errors(address: str) -> Iterator[None]:
     """What keeps Ray from starting, or from being joined, as a message."""
     try:
         yield
@@ -80,6 +80,11 @@ def _start_errors(address: str) -> Iterator[None]:
     except OSError as error:  # it writes to its own folder before anything else
         folder = os.environ.get("RAY_TMPDIR", "/tmp")  # noqa: S108 - where Ray is without it
         raise storage_error(error, f"Ray's folder in {folder}", RunError) from error
+    except Exception as error:  # Ray's own for a node that is not up after 30 s is a bare one
+        says = next(iter(str(error).splitlines()), type(error).__name__)
+        raise RunError(
+            f"Ray did not start: {says}; start the same command again, on a less busy machine"
+        ) from error
 
 
 @contextmanager

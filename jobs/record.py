@@ -14,6 +14,7 @@ from importlib.metadata import version
 from jobs.counts import Counts
 from jobs.live import Pace
 from jobs.plan import RunPlan
+from jobs.verdict import RunVerdict
 from pipeline.index_files import sink_errors
 from pipeline.store import Store
 
@@ -36,7 +37,13 @@ def record_exists(store: Store, run: str) -> bool:
         return store.exists(record_path(run))
 
 
-def write_record(planned: RunPlan, counts: Counts, pace: Pace, mlflow_run: str | None) -> None:
+def write_record(
+    planned: RunPlan,
+    counts: Counts,
+    pace: Pace,
+    mlflow_run: str | None,
+    verdict: RunVerdict | None = None,
+) -> None:
     """Create-only: of two processes that finish a run, the first one's times count."""
     record = {
         "run": planned.run,
@@ -54,6 +61,7 @@ def write_record(planned: RunPlan, counts: Counts, pace: Pace, mlflow_run: str |
             "ops": dict(sorted(counts.ops.items())),
             "repairs": {f"{slug}.{policy}": n for (slug, policy), n in counts.repairs.items()},
         },
+        "verdict": None if verdict is None else verdict.model_dump(mode="json"),
         "last_session": {"images": pace.images, "seconds": round(pace.seconds, 3)},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "mlflow": {"experiment": planned.recipe.tracking.experiment, "run": mlflow_run},

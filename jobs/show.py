@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.sheet import written
+from jobs.verdict import RunVerdict, verdicts_on
 from pipeline.index_files import read_index
 from pipeline.publication import current_runs
 from pipeline.shards import scan_shard
@@ -57,10 +58,13 @@ def show(sink: str, key: str, console: Console) -> Path:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a run's recipe said: how a sample is read, and its ops as plain values."""
+    """What a run's recipe said: how a sample is read, and its ops as plain values; and what lift
+    tests said of the run.
+    """
 
     source: Source
     ops: Sequence[Mapping[str, object]]
+    verdicts: Sequence[RunVerdict]
 
 
 def _plan(store: Store, run: str) -> _Plan:
@@ -70,7 +74,7 @@ def _plan(store: Store, run: str) -> _Plan:
         recipe = json.loads(store.read(path))["recipe"]
     except OSError as error:
         raise SinkError(f"{store.at(path)}: the plan of the run cannot be read: {error}") from None
-    return _Plan(Source.model_validate(recipe["source"]), recipe["ops"])
+    return _Plan(Source.model_validate(recipe["source"]), recipe["ops"], verdicts_on(store, run))
 
 
 def _history(sink: str, index: pa.Table, key: str) -> list[IndexRow]:
@@ -121,6 +125,7 @@ def _facts(row: IndexRow, plan: _Plan) -> list[tuple[str, str]]:
             (m.name.removeprefix(f"{row.key}."), _place(m.offset, m.size)) for m in row.members
         ]
     facts += [("chunk", row.chunk), ("run", row.run)]
+    facts += [("verdict", f"{one.says}, by {one.lift}") for one in plan.verdicts]
     facts.append(("recipe", f"{row.recipe}, seed {row.seed}"))
     return facts
 

@@ -52,6 +52,9 @@ def print_plan(planned: RunPlan, done: AbstractSet[str], console: Console) -> No
     table.add_row("copies", f"{recipe.copies} each{more}, {planned.attempts} in all")
     there = sum(chunk.id in done for chunk in planned.chunks)
     table.add_row("chunks", f"{len(planned.chunks)}, {there} of them committed")
+    if recipe.publish is not None:
+        words = f"only if {recipe.publish.require}, by {recipe.publish.lift}"
+        table.add_row("publish", escape(words))
     table.add_row("sink", recipe.sink)
     for name, text in _output_rows(recipe):
         table.add_row(name, text)

@@ -2,6 +2,7 @@
 
     parameters   digest, seed, copies, models, versions     inputs    source and output as datasets
     metrics      counts and images/s, by chunks committed   artifacts recipe.yaml, contact sheet
+    tags         the verdict that publishing asked for
 
 MLflow never holds a run up, and loses nothing of it: what is recorded is plain values
 (`tracking_records`), which a thread carries over (`courier`, `mlflow_runs`); what MLflow does not
@@ -30,6 +31,7 @@ from jobs.tracking_records import (
     Picture,
     Record,
     Status,
+    Tags,
     Text,
     metrics,
     target_of,
@@ -78,6 +80,14 @@ class Tracker:
             path = self.courier.outbox.keep_picture(self.courier.run, name, png)
             if path is not None:
                 self._put(Picture(name, path))
+
+    def text(self, name: str, text: str) -> None:
+        """A text file among the run's artifacts."""
+        self._put(Text(name, text))
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Words about the run, to search for."""
+        self._put(Tags(values=dict(values)))
 
     def output(self, url: str, digest: str) -> None:
         """The published index as a dataset."""

@@ -2,7 +2,7 @@
 
     Begun      a session starts: title and parameters    Text, Picture   artifacts
     Dataset    what was read, and what was written       Ended           how the session ended
-    Metrics    numbers at a step, with their time
+    Metrics    numbers at a step, with their time        Tags            words about the run
 
 Every record holds its own time, step or name, so that sending it twice, or years later, leaves the
 same run. A picture is named by its place in the store, not held. `cleaned` is the door: no secret
@@ -83,6 +83,14 @@ class Metrics:
 
 
 @dataclass(frozen=True)
+class Tags:
+    """Words about the run, to search for."""
+
+    values: dict[str, str]
+    kind: Literal["tags"] = "tags"
+
+
+@dataclass(frozen=True)
 class Ended:
     """A session of a run ends."""
 
@@ -91,7 +99,7 @@ class Ended:
     kind: Literal["ended"] = "ended"
 
 
-Record: TypeAlias = Begun | Text | Picture | Dataset | Metrics | Ended
+Record: TypeAlias = Begun | Text | Picture | Dataset | Metrics | Tags | Ended
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,9 @@ def cleaned(record: Record) -> Record:
             return replace(record, text=without_secrets(record.text))
         case Dataset():
             return replace(record, url=without_secrets(record.url))
+        case Tags():
+            values = {name: without_secrets(value) for name, value in record.values.items()}
+            return replace(record, values=values)
         case _:
             return record
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from pipeline.config import read_document, report, validate
+from pipeline.config import load_config, read_document, report, validate
 from pipeline.gates import AnyGate
 from pipeline.ops import AnyOp
 from pipeline.problems import Place, Problem, listed, nearest, shown
@@ -37,6 +37,7 @@ def load_recipe(path: str | Path) -> FullRecipe:
         *_uncounted_classes(recipe),
         *_impossible_pool(recipe),
         *_taken_suffix(recipe),
+        *_unfit_lift(recipe),
     ]
     if problems:
         raise RecipeError(report(document.name, problems, document.lines))
@@ -135,6 +136,27 @@ def _taken_suffix(recipe: FullRecipe) -> Iterator[Problem]:
         if getattr(source, name) == suffix:
             says = f"images would be written as .{suffix}, which source.{name} names"
             yield Problem(("output", "format"), says, ("take another format",))
+
+
+def _unfit_lift(recipe: FullRecipe) -> Iterator[Problem]:
+    """The lift test that publishing asks for: it is there, and reads copies as it reads images."""
+    if recipe.publish is None:
+        return
+    from pipeline.lift.config import LiftConfig  # which knows ops and gates
+
+    place: Place = ("publish", "lift")
+    try:
+        data = load_config(recipe.publish.lift, LiftConfig).data
+    except RecipeError as error:
+        first, *others = str(error).splitlines()
+        yield Problem(place, first, tuple(line.strip() for line in others))
+        return
+    for name in ("labels", "segmentation", "classes", "seg_classes"):
+        theirs, ours = getattr(data, name), getattr(recipe.source, name)
+        anything = ours is None and name in ("classes", "seg_classes")
+        if theirs is not None and theirs != ours and not anything:
+            says = f"its data.{name} is {shown(theirs)}, and source.{name} is {shown(ours)}"
+            yield Problem(place, says, ("a student reads the copies as it reads the images",))
 
 
 def needs_known(recipe: FullRecipe) -> bool:

@@ -158,9 +158,21 @@ class Budget(Spec):
     most: float = Field(4, ge=1, le=100, description="rare: the largest factor")
 
 
+Requirement = Literal["not_hurting", "helping"]
+
+
+class Publish(Spec):
+    """On what verdict of a lift test of its own copies a run is published. `lift`: that test's
+    file, whose baseline the copies are held against.
+    """
+
+    require: Requirement
+    lift: str = Field(min_length=1)
+
+
 class Recipe(Spec, Generic[OpT, GateT]):
-    """A whole run. `digest()` covers what shapes the output: not the sink, the resources or the
-    tracking.
+    """A whole run. `digest()` covers what shapes the output: not the sink, the resources, the
+    tracking or what publishing asks for.
     """
 
     source: Source
@@ -175,12 +187,12 @@ class Recipe(Spec, Generic[OpT, GateT]):
     resources: PoolSpec = Field(default_factory=PoolSpec)
     tracking: Tracking = Field(default_factory=Tracking)
     budget: Budget = Field(default_factory=Budget)
+    publish: Publish | None = None
 
     def digest(self, model_digests: dict[str, str]) -> str:
         """16 hex digits over everything that shapes the output, models by their content."""
-        shape = self.model_dump(
-            mode="json", exclude={"sink", "models", "resources", "tracking", "budget"}
-        )
+        around = {"sink", "models", "resources", "tracking", "budget", "publish"}
+        shape = self.model_dump(mode="json", exclude=around)
         shape["source"].pop("shards")
         if self.output.rejected == "drop":  # the digests of runs from before this setting
             shape["output"].pop("rejected")

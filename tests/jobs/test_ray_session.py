@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 
-from jobs.ray_session import QUIET
+import pytest
+
+from jobs.ray_session import QUIET, start_errors
+from schemas.errors import RunError
 
 PUSHED = """
 from ray._private.worker import print_to_stdstream
@@ -32,3 +35,9 @@ def test_what_raylets_push_to_the_driver_is_not_printed() -> None:
     loud = {name: value for name, value in quiet.items() if name != "RAY_DEDUP_LOGS_SKIP_REGEX"}
     assert "(raylet) Traceback" in said(loud)
     assert said(quiet) == ""
+
+
+def test_a_node_that_does_not_come_up_is_one_line() -> None:
+    says = "Ray did not start: The current node timed out .*; start the same command again"
+    with pytest.raises(RunError, match=says), start_errors("local"):
+        raise Exception("The current node timed out during startup.\nThis could happen")

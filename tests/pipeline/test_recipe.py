@@ -82,6 +82,8 @@ def test_a_recipe_survives_the_way_to_a_worker(written: Path) -> None:
         ("seed: 3", "resources: {pool: [2, 1]}", "resources.pool", "[2, 1]"),
         ("seed: 3", "resources: {gpu: 1}", "resources.gpu", "did you mean gpus?"),
         ("seed: 3", "budget: {failed: 2}", "budget.failed", "at most 1"),
+        ("seed: 3", "publish: {require: helps, lift: l}", "publish.require", "mean helping?"),
+        ("seed: 3", "publish: {require: helping, lift: l}", "publish.lift", "no such file"),
         ("seed: 3", "budget: {rare: 0}", "budget.rare", "above 0"),
         ("seed: 3", "budget: {rare: 0.1, most: 0.5}", "budget.most", "at least 1"),
         ("model: denoiser", "model: denoisr", "ops[1].model", "did you mean denoiser?"),
@@ -269,3 +271,29 @@ def test_reading_a_recipe_imports_neither_torch_nor_ray_nor_mlflow(written: Path
         [sys.executable, "-c", code, str(written)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+LIFT = """
+    data: {shards: a.tar, segmentation: map.png, seg_classes: [ground, cell]}
+    validation: {shards: b.tar, segmentation: map.png, seg_classes: [ground, cell]}
+    out: out
+    images: 4
+    student: {kind: unet}
+    baseline: real
+    arms: {real: {}, other: {}}
+"""
+
+
+def test_a_lift_test_must_read_copies_as_it_reads_images(written: Path) -> None:
+    lift = written.with_name("lift.yaml")
+    lift.write_text(dedent(LIFT))
+    publish = f"seed: 3\npublish: {{require: helping, lift: '{lift}'}}"
+    digest = load_recipe(written).digest({})
+    said = mistake(written, "seed: 3", publish)
+    assert 'publish.lift: its data.segmentation is "map.png", and source.segmentation is' in said
+    lift.write_text(dedent(LIFT).replace("map.png", "seg.png"))
+    assert load_recipe(written).digest({}) == digest, "what publishing asks for shapes no pixel"
+    said = mistake(written, "a.tar,", "a.tar, seg_classes: [ground, nucleus],")
+    assert "data.seg_classes is " in said
+    lift.write_text(dedent(LIFT).replace("images", "imags"))
+    assert "did you mean images?" in mistake(written, "seed: 3", "seed: 4")
