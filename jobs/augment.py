@@ -154,7 +154,7 @@ def _finish(planned: RunPlan, pace: Pace, tracker: Tracker, console: Console) ->
     tracker.summary(counts.figures())
     if sheet is not None:
         tracker.picture("contact_sheet.png", sheet_path(planned.run))
-    tracker.output(store.at(published_path(run)), describe(store, run, index))
+    tracker.output(store.at(published_path(run)), describe(store, run))
     write_record(planned, counts, pace, tracker.run_id, verdict)
     print_summary(planned, counts, pace, console)
 

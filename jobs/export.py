@@ -16,11 +16,12 @@ from typing import Final
 from rich.console import Console
 
 from jobs.import_data import progress
-from pipeline.catalog import Catalog, default_runs, woven
+from pipeline.catalog import Catalog, woven
 from pipeline.exporting.export import Format, export
 from pipeline.exporting.writer import ClassNames, Tally
 from pipeline.importing.writing import check_free
 from pipeline.index_files import open_sink, published_path, read_table
+from pipeline.publication import current_runs
 from schemas.errors import RecipeError, SinkError
 
 _SPLIT: Final = re.compile(r"[\w-]+")
@@ -49,7 +50,7 @@ def export_data(format: Format, sink: str, out: Path, choice: Choice, console: C
     if not _SPLIT.fullmatch(choice.split):
         raise RecipeError(f"--split {choice.split}: letters, digits, _ and - make a split's name")
     store = open_sink(sink)
-    runs = choice.runs or tuple(default_runs(store))
+    runs = choice.runs or tuple(current_runs(store))
     if not runs:
         raise SinkError(f"{sink}: no run is published")
     with console.status("reading the index"):

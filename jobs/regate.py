@@ -36,6 +36,7 @@ from jobs.record import record_exists, record_path, versions
 from jobs.stopping import stoppable
 from jobs.tracking import ended, open_tracker
 from pipeline.claim import wait_for_gc
+from pipeline.croissant import describe
 from pipeline.index_files import (
     index_batches,
     open_sink,
@@ -56,7 +57,6 @@ from pipeline.regate import (
 from pipeline.slots import read_slots, slot_of
 from pipeline.store import Store
 from schemas.errors import RunError, SinkError
-from schemas.recipe import digest_of
 
 ALL: Final = "all"
 
@@ -167,7 +167,7 @@ def _regate(
         publish_again(store, run, origin.name, make)
         change = _change(store, origin.name, run)
         tracker.summary({"attempted": change.attempted, **_counts(change), **change.figures()})
-        tracker.output(store.at(published_path(run)), digest_of([run, change.status("kept")]))
+        tracker.output(store.at(published_path(run)), describe(store, run))
         _record(store, origin, gates, change, tracker.run_id)
     return change
 

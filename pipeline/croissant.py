@@ -11,11 +11,14 @@ The context is that of the specification: http://mlcommons.org/croissant/1.0
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from datetime import UTC, datetime
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipeline.index_files import published_path
 from pipeline.store import Store
@@ -73,16 +76,18 @@ def croissant_path(run: str) -> str:
     return f"runs/{run}.jsonld"
 
 
-def describe(store: Store, run: str, index: pa.Table) -> str:
+def describe(store: Store, run: str) -> str:
     """Writes the description of a published run, once; the SHA-256 of its index, in hex digits."""
-    digest = hashlib.sha256(store.read(published_path(run))).hexdigest()
+    data = store.read(published_path(run))
+    digest = hashlib.sha256(data).hexdigest()
+    index = pq.read_table(io.BytesIO(data), columns=["status", "shard"])
     day = datetime.now(UTC).date().isoformat()
     store.create(croissant_path(run), _document(store, run, digest, index, day).encode())
     return digest
 
 
 def _document(store: Store, run: str, digest: str, index: pa.Table, day: str) -> str:
-    kept = index["shard"].drop_null()
+    kept = index.filter(pc.equal(index["status"], "kept"))["shard"]
     tars = sorted(kept.unique().to_pylist())
     document = {
         "@context": CONTEXT,

@@ -2,6 +2,6 @@
 
 from pipeline.catalog.catalog import Catalog, Tar
 from pipeline.catalog.real import real
-from pipeline.catalog.woven import default_runs, woven
+from pipeline.catalog.woven import woven
 
-__all__ = ["Catalog", "Tar", "default_runs", "real", "woven"]
+__all__ = ["Catalog", "Tar", "real", "woven"]

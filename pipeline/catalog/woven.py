@@ -50,11 +50,6 @@ def woven(
         return joined([_of_run(store, run, condition, known) for run in dict.fromkeys(runs)])
 
 
-def default_runs(store: Store) -> list[str]:
-    """The runs that are meant where none is named: all that are published."""
-    return published_runs(store)
-
-
 def _check_published(store: Store, runs: Sequence[str]) -> None:
     there = published_runs(store)
     missing = [run for run in runs if run not in there]
