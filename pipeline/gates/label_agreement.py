@@ -10,6 +10,10 @@ label, at most `max_invented`. A sample without boxes is not judged. With a segm
 share of the source's IoU that the class-id map keeps over all its classes, must be `min_miou`. All
 scores are written, whatever the verdict.
 
+With a denoiser of our own, for those who have neither: `fits`, the share of the expected labels
+that it finds more likely than none and than other classes (`labels_fit.py`), must be `min_fits`. It
+sees no invented objects. A sample that it cannot carry is not kept: `not_judged`.
+
 Detectors and segmenters see 8 bits: a deep image cannot be judged, and is not kept: `deep_image`.
 
 With `revert` an object that is lost, and one that is invented, is replaced by the source's pixels
@@ -22,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, Final, Literal, cast
+from typing import ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -36,12 +40,9 @@ from pipeline.gates.reverting import Eye, Outlook, looked_at
 from pipeline.model import Detector, Fitter, Job, Models, Segmenter
 from schemas.sample import Sample
 
-MIN_FITS: Final = 0.8
-"""TODO"""
-
 
 class LabelAgreement(Gate):
-    """Keeps what a model sees as the labels say it."""
+    """Keeps what a model sees as the labels say it, mended where that can be done."""
 
     kind: Literal["label_agreement"] = "label_agreement"
     model: str
@@ -49,7 +50,7 @@ class LabelAgreement(Gate):
     min_agreed: float = Field(1.0, ge=0, le=1)
     max_invented: int = Field(0, ge=0)
     min_miou: float = Field(0.8, ge=0, le=1)
-    min_fits: float = Field(MIN_FITS, ge=0, le=1)
+    min_fits: float = Field(1.0, ge=0, le=1)
     revert: bool = Field(True, description="put the source's pixels back where an object differs")
     max_reverted: float = Field(0.5, ge=0, le=1, description="share of the objects")
 

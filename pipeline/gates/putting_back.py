@@ -85,11 +85,21 @@ def put_back(source_hwc: ByteArray, sample_hwc: ByteArray, places: Sequence[Plac
         coarse[place.window] = np.maximum(coarse[place.window], place.coarse_hw)
         fine[place.window] = np.maximum(fine[place.window], place.fine_hw)
     apart = source_hwc.astype(np.float32) - sample_hwc
-    broad = cv2.GaussianBlur(apart, (0, 0), FINE)
+    broad = _broad(apart, ~core)
     added = coarse[:, :, None] * broad + fine[:, :, None] * (apart - broad)
     mixed = np.clip(np.rint(sample_hwc + added), 0, 255).astype(np.uint8)
     around = np.where((coarse > 0)[:, :, None], mixed, sample_hwc)
     return np.where(core[:, :, None], source_hwc, around)
+
+
+def _broad(apart_hwc: FloatImage, around_hw: BoolArray) -> FloatImage:
+    """What of a difference is coarse, around the places: nothing of a place itself, or the outline
+    of an object that is put back would glow.
+    """
+    weight = around_hw.astype(np.float32)
+    near = np.asarray(cv2.GaussianBlur(weight, (0, 0), FINE))
+    total = np.asarray(cv2.GaussianBlur(apart_hwc * weight[:, :, None], (0, 0), FINE))
+    return (total / np.maximum(near, 1e-6)[:, :, None]).astype(np.float32)
 
 
 def _ramp(distance_hw: NDArray[np.generic], width: int) -> FloatImage:

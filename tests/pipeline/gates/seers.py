@@ -9,9 +9,12 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.model import ClassMap, Detections
-from schemas.sample import ByteArray
+from pipeline.geometry import touched
+from pipeline.model import ClassMap, Detections, FitJob, Misfits
+from schemas.errors import SampleError
+from schemas.sample import ByteArray, Sample
 from tests.pipeline.ops.examples import CLASSES, PAINTS, SEG_CLASSES, paint_of
 
 
@@ -56,3 +59,39 @@ class PaintSegmenter:
         for paint in range(len(PAINTS)):
             ids_hw[paint_hw == paint] = self.names.index(CLASSES[paint % 2])
         return ClassMap(ids_hw, self.names)
+
+
+class PaintFitter:
+    """What the labels say should be painted, and is not, is a misfit. Keeps the seeds it is asked
+    with.
+    """
+
+    digest = "paint-fitter"
+    classes = CLASSES
+    seg_classes = SEG_CLASSES
+
+    def __init__(self) -> None:
+        self.noises: list[int] = []
+
+    def misfits(self, jobs: Sequence[FitJob]) -> list[Misfits | SampleError]:
+        self.noises += [job.noise for job in jobs]
+        return [self._look(job) for job in jobs]
+
+    def _look(self, job: FitJob) -> Misfits:
+        top = np.iinfo(job.image_hwc.dtype).max
+        paint_hw = paint_of(
+            (np.broadcast_to(job.image_hwc, (*job.image_hwc.shape[:2], 3)) // (top // 255)).astype(
+                np.uint8
+            )
+        )
+        seen_hw = np.where(paint_hw < 0, -1, paint_hw % 2)
+        return np.stack([seen_hw != self._said(claim) for claim in job.claims]).astype(np.float32)
+
+    def _said(self, claim: Sample) -> NDArray[np.int64]:
+        """The number of the class at every pixel, by the boxes or else the class-id map; or -1."""
+        if claim.instances is None and claim.class_map_hw is not None:
+            return claim.class_map_hw.astype(np.int64) - 1
+        said_hw = np.full((claim.height, claim.width), -1)
+        for box, label in zip(claim.objects.boxes_n4, claim.objects.labels, strict=True):
+            said_hw[touched(box)] = CLASSES.index(label)
+        return said_hw

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.gate import Gate, GateContext, Verdict
 from pipeline.gates import AnyGate, Fidelity
 from schemas.sample import Sample
-from tests.pipeline.gates.seers import PaintDetector, PaintSegmenter
+from tests.pipeline.gates.seers import PaintDetector, PaintFitter, PaintSegmenter
 from tests.pipeline.ops.examples import SEG_CLASSES, painted
 
 EXAMPLES: list[dict[str, object]] = [
@@ -26,8 +26,9 @@ EXAMPLES: list[dict[str, object]] = [
     {"kind": "sharpness", "ratio": [0.3, 20]},
     {"kind": "label_agreement", "model": "detector"},
     {"kind": "label_agreement", "model": "segmenter", "min_miou": 0.9},
+    {"kind": "label_agreement", "model": "denoiser", "min_fits": 0.7, "revert": False},
 ]
-MODELS = {"detector": PaintDetector(), "segmenter": PaintSegmenter()}
+MODELS = {"detector": PaintDetector(), "segmenter": PaintSegmenter(), "denoiser": PaintFitter()}
 GATES: list[Gate] = [TypeAdapter(AnyGate).validate_python(spec) for spec in EXAMPLES]
 
 
