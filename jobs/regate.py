@@ -34,7 +34,7 @@ from rich.text import Text
 from jobs.audit import PlanFile, Regate, read_run_file
 from jobs.record import record_exists, record_path, versions
 from jobs.stopping import stoppable
-from jobs.tracking import ended, open_tracker
+from jobs.tracking import deliver_waiting, ended, open_tracker
 from pipeline.claim import wait_for_gc
 from pipeline.croissant import describe
 from pipeline.index_files import (
@@ -148,6 +148,7 @@ def _done(store: Store, origin: _Origin, gates: GatesFile, console: Console) -> 
     done = run in current_runs(store) and record_exists(store, run)
     if done:
         console.print(f"{run}: nothing to do, it is published and current", soft_wrap=True)
+        deliver_waiting(origin.plan.tracking, run, store, console)
     return done
 
 
