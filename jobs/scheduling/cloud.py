@@ -32,6 +32,7 @@ _LABEL: Final = re.compile(
     r"(?:[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?"
     r"=[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?"
 )
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _FILE: Final = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
 
 
@@ -99,10 +100,14 @@ def _unreachable(night: Night) -> Iterator[tuple[str, str]]:
 
 
 def _models(recipe: FullRecipe) -> Iterator[tuple[str, str]]:
-    fetched = {one.repo for one in repositories(recipe)}
+    fetched = list(repositories(recipe))
     for name, spec in recipe.models.items():
         for path in _paths(spec.model_dump()):
-            if path not in fetched and not path.startswith(f"{MODELS}/"):
+            for repository in (one for one in fetched if one.repo == path):
+                if not _COMMIT.fullmatch(repository.revision or ""):
+                    says = f"{path} at {repository.revision}: no full commit, 40 hex digits"
+                    yield f"models.{name}", says
+            if not path.startswith(f"{MODELS}/") and path not in {one.repo for one in fetched}:
                 says = f"{path} is on this machine; put it on the volume of models and name it"
                 yield f"models.{name}", f"{says} {MODELS}/..., or name a repository at a commit"
 

@@ -73,7 +73,7 @@ _KINDS: Final = (
 @dataclass(frozen=True)
 class Field:
     """One field: its values, in order, and how all targets write it. `star`: it restricts nothing;
-    `step`: it begins with `*/`.
+    `step`: it has a `*/`.
     """
 
     values: tuple[int, ...]
@@ -160,10 +160,8 @@ def _field(kind: _Kind, word: str) -> Field:
     spans = [_span(kind, item) for item in items]
     if "*" in items or "*/1" in items:
         return Field(_distinct(kind, [range(kind.least, kind.most + 1)]), "*", True, False)
-    values, step = _distinct(kind, spans), word.startswith("*/")
-    plain = len(items) == 1 and (step or items[0].replace("-", "").replace("/", "").isdigit())
-    text = word if plain and "7" not in re.split(r"[-/]", word)[:2] else _listed(values)
-    return Field(values, text, False, step)
+    values, step = _distinct(kind, spans), any(item.startswith("*/") for item in items)
+    return Field(values, word if step and len(items) == 1 else _listed(values), False, step)
 
 
 def _distinct(kind: _Kind, spans: list[range]) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from schemas.errors import RecipeError
 KEPT_S: Final = {"SUCCEEDED": 3 * 86400, "FAILED": 7 * 86400}
 """How long a night that went well, or did not, can be looked at."""
 
-_NOTE: Final = """\
+NOTE: Final = """\
 # RayCronJob is alpha: KubeRay 1.6 or newer, its operator started with
 #   --feature-gates=RayCronJob=true
 # (helm: featureGates). Without it this is accepted, and nothing ever runs.
@@ -39,7 +39,7 @@ def render_kuberay(night: Night, cloud: Cloud) -> Files:
         },
         cloud,
     )
-    files["raycronjob.yaml"] = _NOTE + files["raycronjob.yaml"]
+    files["raycronjob.yaml"] = NOTE + files["raycronjob.yaml"]
     return files
 
 

@@ -76,6 +76,13 @@ def resources(cpu: str, memory: str, gpus: int = 0) -> Manifest:
     return {"requests": dict(asked), "limits": dict(asked)}
 
 
+def environment() -> list[Manifest]:
+    """Whoever asks for a home or a name (Triton, torch) gets them, also for a user without a line
+    in /etc/passwd.
+    """
+    return [{"name": "HOME", "value": "/tmp"}, {"name": "USER", "value": "noiseloom"}]  # noqa: S108
+
+
 def container(name: str, cloud: Cloud, needs: Manifest) -> Manifest:
     """A container that starts in /tmp, the only folder that it may write to."""
     return {
@@ -83,7 +90,7 @@ def container(name: str, cloud: Cloud, needs: Manifest) -> Manifest:
         "image": cloud.image,
         "imagePullPolicy": "IfNotPresent",  # a digest never changes
         "workingDir": "/tmp",  # noqa: S108 - an empty volume of this pod's own
-        "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108
+        "env": environment(),
         "resources": needs,
         "securityContext": container_security(),
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108

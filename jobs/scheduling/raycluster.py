@@ -57,7 +57,7 @@ def raycluster(night: Night, cloud: Cloud, recipe_map: str | None = None) -> Man
             "upscalingMode": "Default",
             "idleTimeoutSeconds": IDLE_S,
             "resources": _SMALL,
-            "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108
+            "env": pods.environment(),
             "securityContext": pods.container_security(),
             "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, pods.API_MOUNT],  # noqa: S108
         },
