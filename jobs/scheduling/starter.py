@@ -41,6 +41,8 @@ PATIENCE: Final = 40
 _ENDED: Final = ("Complete", "Failed", "ValidationFailed")
 """Of `status.jobDeploymentStatus`; KubeRay's retries are not among them."""
 
+_DELETED: Final = "{name}: somebody has deleted it while it ran; the next night goes on from there"
+
 _TIMEOUT_S: Final = 30
 
 
@@ -115,10 +117,14 @@ def run_night(api: Api, manifest: dict[str, Any], night: str, console: Console) 
     name = manifest["metadata"]["name"]
     annotated = manifest["metadata"].get("annotations", {}) | {NIGHT_OF: night}
     mine = manifest | {"metadata": manifest["metadata"] | {"annotations": annotated}}
+    created = False
     while True:
         found = api.get(name)
+        if found is None and created:
+            raise RunError(_DELETED.format(name=name))
         if found is None:
-            if api.create(mine):
+            created = api.create(mine)
+            if created:
                 console.print(f"{name}: created", highlight=False)
         elif found["metadata"].get("deletionTimestamp"):
             pass  # it is going
@@ -144,7 +150,7 @@ def _wait(api: Api, running: dict[str, Any]) -> None:
         time.sleep(api.poll_s)
         found = api.get(name)
         if found is None or found["metadata"]["uid"] != uid:
-            raise RunError(f"{name}: somebody has deleted it while it ran; the next night goes on")
+            raise RunError(_DELETED.format(name=name))
         running = found
     _check(running)
 
