@@ -22,8 +22,8 @@ COMPONENT: Final = "app.kubernetes.io/component"
 RECIPES: Final = "/etc/noiseloom/recipe"
 API_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-USER: Final = 1000
-"""Whose processes these are, and whose files on the volumes."""
+USER: Final = 10001
+"""Whose processes these are, and whose files on the volumes: the user of `infra/container`."""
 
 API_MOUNT: Final[Manifest] = {"name": "api", "mountPath": API_FOLDER, "readOnly": True}
 
