@@ -60,6 +60,10 @@ def schedule(
     from jobs import schedule as job
     from jobs.scheduling.cloud import Cloud
 
+    given = {"--secret": secret, "--nodes": nodes, "--spot": spot, "--memory": memory}
+    told = [option for option, value in given.items() if value]
+    if told and to in (To.SYSTEMD, To.CRON):
+        raise typer.BadParameter(f"{', '.join(told)}: for clusters; --to {to} is this machine")
     cloud = None
     if image is not None:
         cloud = Cloud(image, namespace, tuple(secret or ()), models_claim, nodes, spot, memory)

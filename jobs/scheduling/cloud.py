@@ -24,6 +24,9 @@ from schemas.errors import RecipeError
 MODELS: Final = "/models"
 """Where the volume of models is in every pod."""
 
+HELD: Final = (f"{MODELS}/", "/srv/noiseloom/weights/")
+"""Where models may lie in a pod: on that volume, or in the image (`infra/container`)."""
+
 _IMAGE: Final = re.compile(r"[a-z0-9][a-zA-Z0-9._:/-]*@sha256:[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _SPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -107,7 +110,7 @@ def _models(recipe: FullRecipe) -> Iterator[tuple[str, str]]:
                 if not _COMMIT.fullmatch(repository.revision or ""):
                     says = f"{path} at {repository.revision}: no full commit, 40 hex digits"
                     yield f"models.{name}", says
-            if not path.startswith(f"{MODELS}/") and path not in {one.repo for one in fetched}:
+            if not path.startswith(HELD) and path not in {one.repo for one in fetched}:
                 says = f"{path} is on this machine; put it on the volume of models and name it"
                 yield f"models.{name}", f"{says} {MODELS}/..., or name a repository at a commit"
 

@@ -84,7 +84,7 @@ def environment() -> list[Manifest]:
 
 
 def container(name: str, cloud: Cloud, needs: Manifest) -> Manifest:
-    """A container that starts in /tmp, the only folder that it may write to."""
+    """A container that starts in /tmp; there and in the image's /cache it may write."""
     return {
         "name": name,
         "image": cloud.image,
@@ -93,7 +93,25 @@ def container(name: str, cloud: Cloud, needs: Manifest) -> Manifest:
         "env": environment(),
         "resources": needs,
         "securityContext": container_security(),
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            {"name": "cache", "mountPath": "/cache"},
+        ],
+    }
+
+
+def with_probes(plain: Manifest, *urls: str) -> Manifest:
+    """The container, healthy while all of these answer; KubeRay's own probes need wget. Ray asks
+    for no token there.
+    """
+    asked = "; ".join(f"ask('http://127.0.0.1:{url}', timeout=4)" for url in urls)
+    code = f"from urllib.request import urlopen as ask; {asked}"
+    probe = {"exec": {"command": ["python", "-c", code]}, "timeoutSeconds": 10}
+    return plain | {
+        "readinessProbe": probe | {"periodSeconds": 5, "failureThreshold": 10},
+        # A busy node is slow to answer: one that is silent for six minutes is lost.
+        "livenessProbe": probe
+        | {"initialDelaySeconds": 30, "periodSeconds": 15, "failureThreshold": 24},
     }
 
 
@@ -123,7 +141,11 @@ def with_mounts(plain: Manifest, mounts: Sequence[Manifest]) -> Manifest:
 
 
 def pod(containers: Sequence[Manifest], volumes: Sequence[Manifest]) -> Manifest:
-    """The spec of a pod, with a folder of its own for what it writes."""
+    """The spec of a pod, with folders of its own for what it writes."""
+    own = [
+        {"name": "tmp", "emptyDir": {"sizeLimit": "64Gi"}},
+        {"name": "cache", "emptyDir": {"sizeLimit": "16Gi"}},
+    ]
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -136,7 +158,7 @@ def pod(containers: Sequence[Manifest], volumes: Sequence[Manifest]) -> Manifest
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": list(containers),
-        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "64Gi"}}, *volumes],
+        "volumes": [*own, *volumes],
     }
 
 

@@ -23,6 +23,10 @@ IDLE_S: Final = 120
 CLUSTER_TTL_S: Final = 60
 """The cluster goes so long after the run has ended, and its logs with it; the driver's stay."""
 
+_AGENT: Final = {"dashboard-agent-listen-port": "52365"}
+_RAYLET: Final = "52365/api/local_raylet_healthz"
+_GCS: Final = "8265/api/gcs_healthz"
+
 HEAD: Final = pods.resources("2", "8Gi")
 _SMALL: Final = pods.resources("500m", "1Gi")
 _GIB_PER_CPU: Final = 4
@@ -62,7 +66,7 @@ def raycluster(night: Night, cloud: Cloud, recipe_map: str | None = None) -> Man
             "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, pods.API_MOUNT],  # noqa: S108
         },
         "headGroupSpec": {
-            "rayStartParams": {"dashboard-host": "0.0.0.0", "num-cpus": "0"},  # noqa: S104
+            "rayStartParams": _AGENT | {"dashboard-host": "0.0.0.0", "num-cpus": "0"},  # noqa: S104
             "template": _head(night, cloud, recipe_map),
         },
         "workerGroupSpecs": [_group(night, cloud, name) for name in _groups(night, cloud)],
@@ -81,7 +85,7 @@ def _group(night: Night, cloud: Cloud, name: str) -> Manifest:
         "replicas": 0,
         "minReplicas": 0,
         "maxReplicas": most,
-        "rayStartParams": {},
+        "rayStartParams": dict(_AGENT),
         "template": _worker(night, cloud, name.endswith("-spot")),
     }
 
@@ -106,7 +110,8 @@ def _template(night: Night, component: str, spec: Manifest) -> Manifest:
 
 
 def _head(night: Night, cloud: Cloud, recipe_map: str | None) -> Manifest:
-    ray = pods.with_secrets(pods.container("ray-head", cloud, HEAD), cloud)
+    plain = pods.with_probes(pods.container("ray-head", cloud, HEAD), _RAYLET, _GCS)
+    ray = pods.with_secrets(plain, cloud)
     ray |= {
         "ports": [
             {"name": "gcs-server", "containerPort": 6379},
@@ -147,7 +152,8 @@ def _fetcher(night: Night, cloud: Cloud, recipe: Manifest) -> Manifest:
 def _worker(night: Night, cloud: Cloud, spot: bool) -> Manifest:
     cpus, gpus, mebibytes = _size(night, cloud)
     needs = pods.resources(str(cpus), f"{mebibytes}Mi", gpus)
-    ray = pods.with_secrets(pods.container("ray-worker", cloud, needs), cloud)
+    plain = pods.with_probes(pods.container("ray-worker", cloud, needs), _RAYLET)
+    ray = pods.with_secrets(plain, cloud)
     ray = pods.with_mounts(ray, [_SHARED_MOUNT])
     ray["ports"] = [{"name": "metrics", "containerPort": 8080}]
     # Ray's object store takes 30 % of the memory; what it cannot have it would put on a disk.

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 from rich.console import Console
+from typer.testing import CliRunner
 
+from jobs.cli import app
 from jobs.schedule import Target, When, schedule
 from jobs.schedule_cli import To
 from jobs.scheduling.cloud import Cloud
@@ -75,6 +77,13 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
         run(recipe_file(tmp_path), Target.KUBERNETES, cloud(), out, when)
     assert "\n" not in str(refused.value)
     assert not out.exists()
+
+
+def test_what_only_a_cluster_has_is_refused_for_a_machine(tmp_path: Path) -> None:
+    line = ["schedule", str(recipe_file(tmp_path)), "--cron", "0 2 * * *", "--to", "cron"]
+    done = CliRunner().invoke(app, [*line, "--spot", "a=b"])
+    assert done.exit_code == 2
+    assert "--spot: for clusters" in done.output
 
 
 def test_a_cluster_needs_an_image_and_a_machine_takes_none(tmp_path: Path) -> None:

@@ -213,6 +213,17 @@ def test_what_no_pod_can_reach_is_refused_with_its_place_in_one_line(
     assert "pw" not in str(refused.value)
 
 
+def test_probes_ask_the_ports_that_ray_is_told_to_listen_on(cells: Night) -> None:
+    cluster = of(render_kubernetes(cells, CLOUDS[0]), "RayJob")["spec"]["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], cluster["workerGroupSpecs"][0]):
+        ray = group["template"]["spec"]["containers"][0]
+        for probe in (ray["readinessProbe"], ray["livenessProbe"]):
+            python, flag, code = probe["exec"]["command"]
+            compile(code, "probe", "exec")
+            assert (python, flag) == ("python", "-c")
+            assert f":{group['rayStartParams']['dashboard-agent-listen-port']}/" in code
+
+
 def test_models_on_the_volume_are_mounted_and_nothing_is_fetched(tmp_path: Path) -> None:
     text = RECIPE.replace("diffusers: stabilityai/sdxl-turbo", "diffusers: /models/turbo")
     (tmp_path / "cells.yaml").write_text(text.replace(f"    revision: {REVISION}\n", ""))
