@@ -17,6 +17,7 @@ from rich.console import Console
 from jobs.export_cli import export
 from jobs.import_cli import app as import_app
 from jobs.models_cli import app as models_app
+from jobs.schedule_cli import schedule
 from schemas.errors import NoiseloomError
 
 STOPPED: Final = (130, 143)
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.add_typer(import_app)
 app.command()(export)
 app.add_typer(models_app)
+app.command()(schedule)
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="a recipe, as YAML")]
 Sink = Annotated[str, typer.Argument(metavar="SINK", help="the sink of a run: a folder or a URL")]

@@ -1,0 +1,211 @@
+"""RayCluster and RayJob, out of a recipe's resources.
+
+One worker holds as many of the recipe's actors as share one GPU, or one actor without; it has their
+CPUs and one more, for reading and writing (`pipeline.flow`). There are none at first: Ray's
+autoscaler starts them when the run asks, up to the pool's largest size, and ends them when they
+idle. So a night with nothing new never starts a GPU. The head does no work of the pipeline.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib.metadata import version
+from typing import Final
+
+from jobs.scheduling import pods
+from jobs.scheduling.cloud import Cloud, fetches
+from jobs.scheduling.night import Night
+from jobs.scheduling.pods import Manifest
+
+IDLE_S: Final = 120
+"""A worker without work ends after so long."""
+
+CLUSTER_TTL_S: Final = 60
+"""The cluster goes so long after the run has ended, and its logs with it; the driver's stay."""
+
+_AGENT: Final = {"dashboard-agent-listen-port": "52365"}
+_RAYLET: Final = "52365/api/local_raylet_healthz"
+_GCS: Final = "8265/api/gcs_healthz"
+
+HEAD: Final = pods.resources("2", "8Gi")
+_SMALL: Final = pods.resources("500m", "1Gi")
+_GIB_PER_CPU: Final = 4
+_GIB_PER_GPU: Final = 24
+
+
+def rayjob(night: Night, cloud: Cloud, recipe_map: str) -> Manifest:
+    """The spec of a RayJob; the recipe is in the ConfigMap `recipe_map`."""
+    recipe = f"{pods.RECIPES}/{night.file.stem}.yaml"
+    return {
+        "entrypoint": f"noiseloom run {recipe}",
+        "metadata": {"recipe": night.file.stem},
+        "submissionMode": "K8sJobMode",
+        "submitterConfig": {"backoffLimit": 2},
+        "submitterPodTemplate": _submitter(night, cloud),
+        "activeDeadlineSeconds": night.deadline_s,
+        "backoffLimit": night.retries,
+        "shutdownAfterJobFinishes": True,
+        "ttlSecondsAfterFinished": CLUSTER_TTL_S,
+        "rayClusterSpec": raycluster(night, cloud, recipe_map),
+    }
+
+
+def raycluster(night: Night, cloud: Cloud, recipe_map: str | None = None) -> Manifest:
+    """The spec of a RayCluster; without a recipe, one to submit to."""
+    return {
+        "rayVersion": version("ray"),
+        "authOptions": {"mode": "token"},
+        "enableInTreeAutoscaling": True,
+        "autoscalerOptions": {
+            "version": "v2",
+            "upscalingMode": "Default",
+            "idleTimeoutSeconds": IDLE_S,
+            "resources": _SMALL,
+            "env": pods.environment(),
+            "securityContext": pods.container_security(),
+            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, pods.API_MOUNT],  # noqa: S108
+        },
+        "headGroupSpec": {
+            "rayStartParams": _AGENT | {"dashboard-host": "0.0.0.0", "num-cpus": "0"},  # noqa: S104
+            "template": _head(night, cloud, recipe_map),
+        },
+        "workerGroupSpecs": [_group(night, cloud, name) for name in _groups(night, cloud)],
+    }
+
+
+def _groups(night: Night, cloud: Cloud) -> list[str]:
+    kind = "gpu" if night.recipe.resources.gpus else "cpu"
+    return [kind] if cloud.spot is None else [f"{kind}-on-demand", f"{kind}-spot"]
+
+
+def _group(night: Night, cloud: Cloud, name: str) -> Manifest:
+    most = math.ceil(night.recipe.resources.pool[1] / _actors(night))
+    return {
+        "groupName": name,
+        "replicas": 0,
+        "minReplicas": 0,
+        "maxReplicas": most,
+        "rayStartParams": dict(_AGENT),
+        "template": _worker(night, cloud, name.endswith("-spot")),
+    }
+
+
+def _actors(night: Night) -> int:
+    """Actors of one worker."""
+    gpus = night.recipe.resources.gpus
+    return int(1 / gpus + 1e-9) if 0 < gpus < 1 else 1
+
+
+def _size(night: Night, cloud: Cloud) -> tuple[int, int, int]:
+    """CPUs, GPUs and MiB of one worker."""
+    asked = night.recipe.resources
+    cpus, gpus = math.ceil(asked.cpus * _actors(night)) + 1, math.ceil(asked.gpus)
+    if cloud.memory is None:
+        return cpus, gpus, 1024 * (_GIB_PER_CPU * cpus + _GIB_PER_GPU * gpus)
+    return cpus, gpus, int(cloud.memory[:-2]) * (1024 if cloud.memory.endswith("Gi") else 1)
+
+
+def _template(night: Night, component: str, spec: Manifest) -> Manifest:
+    return {"metadata": {"labels": pods.labels(night.name, component)}, "spec": spec}
+
+
+def _head(night: Night, cloud: Cloud, recipe_map: str | None) -> Manifest:
+    plain = pods.with_probes(pods.container("ray-head", cloud, HEAD), _RAYLET, _GCS)
+    ray = pods.with_secrets(plain, cloud)
+    ray |= {
+        "ports": [
+            {"name": "gcs-server", "containerPort": 6379},
+            {"name": "dashboard", "containerPort": 8265},
+            {"name": "metrics", "containerPort": 8080},
+        ]
+    }
+    volumes = [_shared_memory("3Gi"), pods.API_VOLUME]
+    mounts = [_SHARED_MOUNT]
+    if recipe_map is not None:
+        mounts.append({"name": "recipe", "mountPath": pods.RECIPES, "readOnly": True})
+        volumes.append({"name": "recipe", "configMap": _recipe_items(night, recipe_map)})
+    ray = pods.with_mounts(ray, mounts)
+    fetched = recipe_map is not None and fetches(night)
+    if night.recipe.models:
+        ray = pods.with_models(ray)
+        volumes.append(pods.claim(cloud.models_claim, read_only=not fetched))
+    spec = pods.pod([ray], volumes) | _head_place(cloud)
+    if fetched:
+        spec["initContainers"] = [_fetcher(night, cloud, mounts[-1])]
+    return _template(night, "head", spec)
+
+
+def _recipe_items(night: Night, recipe_map: str) -> Manifest:
+    # The run is called after its file, so the file has the recipe's own name.
+    items = [{"key": "recipe.yaml", "path": f"{night.file.stem}.yaml"}]
+    return {"name": recipe_map, "items": items}
+
+
+def _fetcher(night: Night, cloud: Cloud, recipe: Manifest) -> Manifest:
+    """What is in the cache already is not downloaded again."""
+    plain = pods.container("fetch-models", cloud, pods.resources("1", "4Gi"))
+    whole = pods.with_models(pods.with_mounts(pods.with_secrets(plain, cloud), [recipe]), True)
+    command = ["noiseloom", "models", "fetch", f"{pods.RECIPES}/{night.file.stem}.yaml"]
+    return whole | {"command": command}
+
+
+def _worker(night: Night, cloud: Cloud, spot: bool) -> Manifest:
+    cpus, gpus, mebibytes = _size(night, cloud)
+    needs = pods.resources(str(cpus), f"{mebibytes}Mi", gpus)
+    plain = pods.with_probes(pods.container("ray-worker", cloud, needs), _RAYLET)
+    ray = pods.with_secrets(plain, cloud)
+    ray = pods.with_mounts(ray, [_SHARED_MOUNT])
+    ray["ports"] = [{"name": "metrics", "containerPort": 8080}]
+    # Ray's object store takes 30 % of the memory; what it cannot have it would put on a disk.
+    volumes = [_shared_memory(f"{mebibytes * 35 // 100}Mi")]
+    if night.recipe.models:
+        ray = pods.with_models(ray)
+        volumes.append(pods.claim(cloud.models_claim, read_only=True))
+    spec = pods.pod([ray], volumes) | _worker_place(cloud, gpus, spot)
+    return _template(night, "worker", spec)
+
+
+_SHARED_MOUNT: Final[Manifest] = {"name": "shared-mem", "mountPath": "/dev/shm"}  # noqa: S108
+
+
+def _shared_memory(size: str) -> Manifest:
+    return {"name": "shared-mem", "emptyDir": {"medium": "Memory", "sizeLimit": size}}
+
+
+def _head_place(cloud: Cloud) -> Manifest:
+    """Not on a node that may be taken away: the run would end with it."""
+    if cloud.spot is None:
+        return {}
+    key, _, value = cloud.spot.partition("=")
+    term = {"matchExpressions": [{"key": key, "operator": "NotIn", "values": [value]}]}
+    required = {"nodeSelectorTerms": [term]}
+    affinity = {"requiredDuringSchedulingIgnoredDuringExecution": required}
+    return {"affinity": {"nodeAffinity": affinity}}
+
+
+def _worker_place(cloud: Cloud, gpus: int, spot: bool) -> Manifest:
+    chosen: Manifest = {}
+    tolerated: list[Manifest] = []
+    if cloud.nodes is not None:
+        key, _, value = cloud.nodes.partition("=")
+        chosen[key] = value
+    if gpus:
+        tolerated.append({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"})
+    if spot and cloud.spot is not None:
+        key, _, value = cloud.spot.partition("=")
+        chosen[key] = value
+        same = {"key": key, "operator": "Equal", "value": value, "effect": "NoSchedule"}
+        tolerated.append(same)
+    place: Manifest = {} if spot else _head_place(cloud)
+    if chosen:
+        place["nodeSelector"] = chosen
+    if tolerated:
+        place["tolerations"] = tolerated
+    return place
+
+
+def _submitter(night: Night, cloud: Cloud) -> Manifest:
+    """The pod that KubeRay hands the job in with; its log is the driver's."""
+    plain = pods.container("ray-job-submitter", cloud, _SMALL)
+    spec = pods.pod([plain], []) | {"restartPolicy": "Never"}
+    return _template(night, "submitter", spec)
