@@ -17,8 +17,10 @@ THREE_SHARDS: Final = Kind(shards=("train-*", "other-0"))
 TWO_NODES: Final = Kind(store="s3", pool="[2, 2]", second_node=True)
 FULL_NODES: Final = replace(TWO_NODES, pool="[5, 5]")  # more than the CPUs of the node that is left
 
-SELECTION: Final = (("s3_storm_and_kill", 3), ("overlapping_plans", 1), ("kill_in_publishing", 2))
-"""What `make test` does of it, with which seeds: faults that no other test causes in whole runs."""
+SELECTION: Final = (("s3_storm_and_kill", 3),)
+"""What `make test` does of it, with which seeds: what no other test causes. Overlapping plans and
+kills in the publishing are in test_two_runs.py and test_commit_faults.py, without whole runs.
+"""
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     Scenario("kill_driver", 1, kills.kill_driver_by_commits),

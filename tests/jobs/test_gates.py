@@ -47,18 +47,18 @@ def test_the_page_holds_its_pictures_and_asks_nobody(told: tuple[str, str]) -> N
     _, page = told
     assert re.findall(r"""(?:src|href)=["'](?!data:)""", page) == []
     pictures = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
-    assert len(pictures) == 24  # of two scores, six kept and six rejected copies
+    assert len(pictures) == 36  # of three scores, six kept and six rejected copies
     import base64
 
     with Image.open(io.BytesIO(base64.b64decode(pictures[0]))) as picture:
         assert picture.width > 2 * picture.height * 0.9  # two beside each other
     for what in ("kept", "rejected"):
-        assert page.count(f"{what}: source and copy") == 2
+        assert page.count(f"{what}: source and copy") == 3
 
 
 def test_the_slider_knows_what_every_threshold_keeps(told: tuple[str, str]) -> None:
     sliders = [json.loads(unescape(one)) for one in re.findall(r'data-at="([^"]+)"', told[1])]
-    assert len(sliders) == 2
+    assert len(sliders) == 3
     for slider in sliders:
         everyone = slider["groups"][0]
         assert (everyone["name"], everyone["n"]) == ("all", 12)

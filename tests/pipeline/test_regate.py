@@ -89,7 +89,7 @@ def test_the_first_gate_that_rejects_gives_the_reason() -> None:
     assert again(rows, gate(**FIDELITY), gate(**AGREEMENT)) == [
         ("kept", None, None),
         ("kept", None, None),
-        ("rejected", "ssim_out_of_range", "fidelity"),
+        ("rejected", "object_lost", "label_agreement"),  # one that mends is asked first
         ("rejected", "object_lost", "label_agreement"),
         ("rejected", "not_stored", "these gates keep it, but its bytes were not stored"),
         ("failed", "too_small", "3 px"),

@@ -30,8 +30,14 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     sizes: list[int] = []
     read = Store.read
 
-    def counted(self: Store, path: str, offset: int = 0, size: int | None = None) -> bytes:
-        data = read(self, path, offset, size)
+    def counted(
+        self: Store,
+        path: str,
+        offset: int = 0,
+        size: int | None = None,
+        version: str | None = None,
+    ) -> bytes:
+        data = read(self, path, offset, size, version)
         sizes.append(len(data))
         return data
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from pipeline.diffusion.buckets import Shape
-from pipeline.diffusion.memory import Made, made_in_batches
+from pipeline.diffusion.memory import made_in_batches
+from pipeline.model import Made
 from schemas.errors import SampleError
 
 AREA = 64 * 64  # what one of 16x16 counts for, too
