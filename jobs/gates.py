@@ -42,14 +42,14 @@ def gates(sink: str, run: str | None, out: Path | None, console: Console) -> Pat
     store = open_sink(sink)
     runs = _runs(store, run)
     spread = spread_of(store, runs)
+    folder = out or Path("out") / f"gates-{_last(store.url)}"
+    page = write_page(folder, store, runs, spread)  # first: who reads the tables may close the pipe
     console.print(_statuses(spread, runs))
     for name in spread.scores:
         console.print(_spread_table(spread, name))
         console.print(_threshold_table(spread, name))
     if not spread.scores:
         console.print("no copy has a score: the recipes had no gates", style="yellow")
-    folder = out or Path("out") / f"gates-{_last(store.url)}"
-    page = write_page(folder, store, runs, spread)
     console.print(f"with pictures: {page}", soft_wrap=True, highlight=False, markup=False)
     return page
 
