@@ -13,24 +13,19 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from pipeline.arrow_numpy import to_numpy
 from pipeline.catalog.catalog import NONE, Catalog, Tar, joined
 from pipeline.conditions import Where, held
-from pipeline.index_files import open_sink, published_path, published_runs, sink_errors
-from pipeline.ranged_file import RangedFile
+from pipeline.index_files import index_batches, open_sink, published_runs, sink_errors
 from pipeline.store import Store
 from pipeline.where import parse
 from schemas.errors import SinkError
-from schemas.index import INDEX_SCHEMA
 from schemas.recipe import Source
 
 READ: Final = ("status", "shard", "key", "members")
-BATCH: Final = 65_536
-"""Rows at a time: some 20 MB."""
 
 
 def woven(
@@ -65,18 +60,11 @@ def _of_run(store: Store, run: str, where: Where | None, layout: Source) -> Cata
 
 def _rows(store: Store, run: str, where: Where | None) -> Iterator[pa.RecordBatch]:
     """The columns that matter, of the rows that count."""
-    path = published_path(run)
     columns = [*READ, *sorted((where.columns() if where else set()) - {*READ})]
-    try:
-        with pq.ParquetFile(RangedFile(store, path), pre_buffer=True) as file:
-            if not file.schema_arrow.equals(INDEX_SCHEMA):
-                raise SinkError(f"{store.at(path)}: written by another version of noiseloom")
-            for batch in file.iter_batches(BATCH, columns=columns, use_threads=True):
-                mask = held(where, batch)
-                if pc.any(mask).as_py():
-                    yield batch.select(READ).filter(mask)
-    except pa.ArrowInvalid as error:
-        raise SinkError(f"{store.at(path)}: not an index file: {error}") from error
+    for batch in index_batches(store, run, columns):
+        mask = held(where, batch)
+        if pc.any(mask).as_py():
+            yield batch.select(READ).filter(mask)
 
 
 def _of_batch(store: Store, rows: pa.RecordBatch, layout: Source) -> Catalog:

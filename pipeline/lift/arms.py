@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,7 +34,10 @@ from schemas.recipe import digest_of
 from schemas.sample import Sample
 
 WOVEN: Final = "woven"
-_PEERS: Final = ("copy_paste", "restyle", "synthesize")
+_PEERS: Final = {
+    op.model_fields["kind"].default for op in get_args(get_args(AnyOp)[0]) if op.needs_peers
+}
+"""The kinds of op that look at other images than their own."""
 
 
 @dataclass(frozen=True)
