@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from jobs.train_worker import EndReport
-    from pipeline.training.crops import CropSet
+    from pipeline.training.mixed import AnyCrops
 
 MAX_SHOWN = 10
 """Images that cannot be read: more do not fit on a screen."""
@@ -98,7 +98,7 @@ def dry_run(kind: Kind, config_path: str | Path, console: Console) -> None:
     console.print(f"{measure_pace(session)}{alone}", highlight=False)
 
 
-def _check_images(name: str, crops: CropSet, console: Console) -> None:
+def _check_images(name: str, crops: AnyCrops, console: Console) -> None:
     wrong = [
         mistake
         for mistake in track(crops.mistakes(), name, total=len(crops), console=console)
@@ -126,8 +126,8 @@ def _absolute(config: TrainConfig) -> TrainConfig:
     is found here.
     """
     paths: dict[str, object] = {"out": str(Path(config.out).absolute())}
-    for name in ("data", "validation"):
-        source: Source | None = getattr(config, name)
+    for name in ("data", "validation", "unlabelled"):
+        source: Source | None = getattr(config, name, None)
         if source is not None:
             urls = expand_shards(source.shards)
             _check_there(urls)

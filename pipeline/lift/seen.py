@@ -1,9 +1,10 @@
 """What a model has seen, as far as it is known: the images that its weights were made from.
 
 Our own models say it themselves: the configuration of their training stands in the card beside the
-weights. Its `data` was learnt. Its `validation` counts as seen only where it shaped the model: it
-picked a denoiser's step (`patience`), or a detector's thresholds. A model that went on from another
-(`init`) has seen what that one had. Of anybody else's model nothing is known, and that is said.
+weights. Its `data` was learnt, and its `unlabelled` images. Its `validation` counts as seen only
+where it shaped the model: it picked a denoiser's step (`patience`), or a detector's thresholds. A
+model that went on from another (`init`) has seen what that one had. Of anybody else's model nothing
+is known, and that is said.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _of_folder(name: str, folder: Path, before: tuple[Path, ...]) -> Iterator[Se
         yield Seen(name, None, f"{card} has no configuration of its training")
         return
     config = yaml.safe_load(found.group(1))
-    parts = ["data", *(["validation"] if _picked(folder, config) else [])]
+    parts = ["data", "unlabelled", *(["validation"] if _picked(folder, config) else [])]
     for part in parts:
         if config.get(part) is not None:
             yield Seen(name, Source.model_validate(config[part]), part)

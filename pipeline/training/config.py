@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.diffusion.tone import Curve
 from schemas.recipe import Source, Tracking, digest_of
@@ -99,6 +99,8 @@ class TrainConfig(Spec):
         placing = {"out", "licence", "tracking", "workers", "threads", "gpus", "accumulate"}
         if self.patience is None:
             placing |= {"checkpoint_every", "improvement"}
+        if getattr(self, "unlabelled", None) is None:
+            placing |= {"unlabelled", "unlabelled_share"}
         return digest_of(self.model_dump(mode="json", exclude=placing))
 
     @model_validator(mode="after")
@@ -131,9 +133,20 @@ class DenoiserTraining(TrainConfig):
     label_dropout: float = Field(
         0.15, ge=0, le=1, description="share of crops trained without labels"
     )
+    unlabelled: Source | None = Field(
+        None, description="more images; their labels are not looked at, if they have any"
+    )
+    unlabelled_share: float = Field(0.75, gt=0, lt=1, description="of the crops")
     weighting: Literal["none", "min_snr"] = "none"
     gamma: float = Field(5.0, gt=0, le=1000, description="of min_snr")
     latent: LatentSpec | None = None
+
+    @field_validator("unlabelled")
+    @classmethod
+    def _labels_are_not_looked_at(cls, source: Source | None) -> Source | None:
+        return source and source.model_copy(
+            update=dict.fromkeys(("labels", "segmentation", "classes", "seg_classes"))
+        )
 
     @model_validator(mode="after")
     def _fits_the_net(self) -> DenoiserTraining:

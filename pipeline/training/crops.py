@@ -29,7 +29,7 @@ from pipeline.source import Chunk, plan, read_chunk
 from pipeline.training.balance import Balance, classes_in
 from schemas.errors import SampleError, SourceError
 from schemas.recipe import Source
-from schemas.sample import ImageArray, Instances, Sample
+from schemas.sample import FloatArray, ImageArray, Instances, Sample
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -170,7 +170,7 @@ def cut(sample: Sample, top: int, left: int, size: int, scale: float = 1.0) -> S
         sample,
         image_hwc=_shrunk(sample.image_hwc, top, left, size, scale),
         class_map_hw=None if ids is None else ids[np.ix_(middles + top, middles + left)],
-        instances=Instances(boxes, sample.objects.labels).take(list(seen)),
+        instances=_moved(sample, boxes, seen),
     )
 
 
@@ -208,8 +208,15 @@ def turned(sample: Sample, quarter_turns: int, mirror: bool) -> Sample:
         sample,
         image_hwc=_turn(sample.image_hwc, quarter_turns, mirror),
         class_map_hw=None if ids is None else _turn(ids, quarter_turns, mirror),
-        instances=Instances(boxes, sample.objects.labels),
+        instances=_moved(sample, boxes, range(len(boxes))),
     )
+
+
+def _moved(sample: Sample, boxes_n4: FloatArray, seen: Sequence[int]) -> Instances | None:
+    """Its objects in these boxes, as far as they are seen; None where nobody knows of objects."""
+    if sample.instances is None:
+        return None
+    return Instances(boxes_n4, sample.instances.labels).take(seen)
 
 
 def _turn(pixels: NDArray[Scalar], quarter_turns: int, mirror: bool) -> NDArray[Scalar]:

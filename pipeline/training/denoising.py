@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from pipeline.diffusion.label_map import label_map
+from pipeline.diffusion.label_map import channels, label_map
 from pipeline.diffusion.latent import Latents, copy_vae, load_latents, unit_tone
 from pipeline.diffusion.native import DenoiserConfig, NativeNet, build, save_native
 from pipeline.diffusion.network import NetConfig, PatchUNet
 from pipeline.diffusion.schedule import alpha_sigma
 from pipeline.diffusion.tone import Tone
 from pipeline.training.config import DenoiserTraining, TrainConfig
-from pipeline.training.crops import CropSet
 from pipeline.training.gallery import Grid, denoiser_grid
+from pipeline.training.mixed import AnyCrops
 from pipeline.training.state import Validation, Weights
 from schemas.sample import Sample
 
@@ -57,7 +57,7 @@ class Batch:
 class DenoiserTask:
     """Crops, and their label maps; some of them without labels."""
 
-    def __init__(self, config: TrainConfig, crops: CropSet, device: torch.device = CPU) -> None:
+    def __init__(self, config: TrainConfig, crops: AnyCrops, device: torch.device = CPU) -> None:
         assert isinstance(config, DenoiserTraining)
         self.config = config
         self.latents: Latents | None = None
@@ -82,7 +82,7 @@ class DenoiserTask:
     def loss(
         self,
         net: nn.Module,
-        crops: CropSet,
+        crops: AnyCrops,
         numbers: Sequence[int],
         total: int,
         device: torch.device,
@@ -92,7 +92,7 @@ class DenoiserTask:
         return v_loss(net, batch, self.config.shift, self.weights(batch.t_b))
 
     def batch(
-        self, crops: CropSet, numbers: Sequence[int], total: int, device: torch.device
+        self, crops: AnyCrops, numbers: Sequence[int], total: int, device: torch.device
     ) -> Batch:
         """These crops as the network sees them, on a device."""
         batch = make_batch(crops, self, numbers, total).to(device)
@@ -110,7 +110,7 @@ class DenoiserTask:
             return torch.ones_like(t_b)
         return min_snr(t_b, self.config.shift, self.config.gamma)
 
-    def validation(self, net: nn.Module, crops: CropSet, device: torch.device) -> Validation:
+    def validation(self, net: nn.Module, crops: AnyCrops, device: torch.device) -> Validation:
         """The loss as it is trained, and the plain error of v per noise level."""
         errors, times = [], []
         for first in range(0, VALIDATION_CROPS, VALIDATION_BATCH):
@@ -140,13 +140,20 @@ class DenoiserTask:
         self, crop: Sample, tone: Tone, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(target, condition) of one crop, channels last and first."""
-        source = self.config.data
-        condition = label_map(crop, source.classes or (), source.seg_classes or ())
-        if rng.random() < self.config.label_dropout:
-            condition = np.zeros_like(condition)
+        dropped = rng.random() < self.config.label_dropout
+        if dropped or (crop.instances is None and crop.class_map_hw is None):
+            condition = self.no_labels(crop)
+        else:
+            source = self.config.data
+            condition = label_map(crop, source.classes or (), source.seg_classes or ())
         if self.latents is not None:
             tone = unit_tone(tone)
         return tone.encode(crop.image_hwc), condition
+
+    def no_labels(self, crop: Sample) -> NDArray[np.float32]:
+        """The condition that says nothing, (channels, h, w)."""
+        many = channels(self.config.data.classes or (), self.config.data.seg_classes or ())
+        return np.zeros((many, crop.height, crop.width), np.float32)
 
     def noise_shape(self, target_hwc: NDArray[np.float32]) -> tuple[int, int, int]:
         """(channels, height, width) of what noise is added to."""
@@ -157,7 +164,7 @@ class DenoiserTask:
         return self.latents.channels, height // factor, width // factor
 
 
-def make_batch(crops: CropSet, task: DenoiserTask, numbers: Sequence[int], total: int) -> Batch:
+def make_batch(crops: AnyCrops, task: DenoiserTask, numbers: Sequence[int], total: int) -> Batch:
     """These crops as a batch, or a worker's share of one; `total`: the size of the whole batch."""
     x0, conditions, times, noise = [], [], [], []
     for k in numbers:

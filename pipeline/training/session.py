@@ -21,6 +21,7 @@ from pipeline.diffusion.native import begin_from
 from pipeline.training.config import Kind, Precision, TrainConfig
 from pipeline.training.crops import CropSet
 from pipeline.training.denoising import DenoiserTask
+from pipeline.training.mixed import training_crops
 from pipeline.training.state import TrainState, Validation, Weights
 from pipeline.training.upscaling import UpscalerTask
 from schemas.errors import RunError
@@ -48,15 +49,7 @@ class Session:
         self, config: TrainConfig, kind: Kind, device: torch.device, rank: int = 0, world: int = 1
     ) -> None:
         self.config, self.device, self.rank, self.world = config, device, rank, world
-        self.crops = CropSet(
-            config.data,
-            config.crop,
-            config.flips,
-            config.curve,
-            config.seed,
-            config.scales,
-            config.balance,
-        )
+        self.crops = training_crops(config)
         self.held_out = (
             CropSet(
                 config.validation, config.crop, False, config.curve, config.seed + 1, config.scales

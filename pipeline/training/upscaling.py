@@ -17,8 +17,8 @@ from pipeline.diffusion.native import NativeUpscaler, UpscalerConfig, save_nativ
 from pipeline.diffusion.resample import FACTORS, resized, resized_values
 from pipeline.diffusion.upscaler import UpscalerNet, UpscalerNetConfig
 from pipeline.training.config import TrainConfig, UpscalerTraining
-from pipeline.training.crops import CropSet
 from pipeline.training.gallery import Grid, upscaler_grid
+from pipeline.training.mixed import AnyCrops
 from pipeline.training.state import Validation, Weights
 from schemas.sample import Sample
 
@@ -29,14 +29,14 @@ Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 class UpscalerTask:
     """The loss of each factor is measured in its target's deviation, where the image's is 1."""
 
-    def __init__(self, config: TrainConfig, crops: CropSet) -> None:
+    def __init__(self, config: TrainConfig, crops: AnyCrops) -> None:
         assert isinstance(config, UpscalerTraining)
         self.config = config
         self.residual_deviation = measure_residuals(crops)
         net = UpscalerNetConfig.model_validate(config.net.model_dump())
         self.model_config = UpscalerConfig(net=net)
 
-    def validation(self, net: nn.Module, crops: CropSet, device: torch.device) -> Validation:
+    def validation(self, net: nn.Module, crops: AnyCrops, device: torch.device) -> Validation:
         """The loss over the first crops; there are no noise levels."""
         losses = [
             self.loss(net, crops, range(i, i + VALIDATION_BATCH), VALIDATION_CROPS, device)
@@ -61,7 +61,7 @@ class UpscalerTask:
     def loss(
         self,
         net: nn.Module,
-        crops: CropSet,
+        crops: AnyCrops,
         numbers: Sequence[int],
         total: int,
         device: torch.device,
@@ -84,7 +84,7 @@ class UpscalerTask:
         return loss
 
 
-def pair(crops: CropSet, k: int, factor: int) -> Pair:
+def pair(crops: AnyCrops, k: int, factor: int) -> Pair:
     """(small image, what bicubic misses of the crop), (h, w, 3) in the tone of the whole image."""
     crop, tone, _ = crops.crop(k)
     hw = crop.height, crop.width
@@ -92,7 +92,7 @@ def pair(crops: CropSet, k: int, factor: int) -> Pair:
     return small, tone.encode(crop.image_hwc) - resized_values(small, hw)
 
 
-def measure_residuals(crops: CropSet, samples: int = 64) -> dict[int, float]:
+def measure_residuals(crops: AnyCrops, samples: int = 64) -> dict[int, float]:
     """The standard deviation of the target per factor, over the first crops."""
     return {
         factor: float(
