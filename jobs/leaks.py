@@ -9,6 +9,7 @@ report too: a verdict is worth no more than this check.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from rich.console import Console
 from rich.progress import track
@@ -19,7 +20,7 @@ from pipeline.lift.seen import Seen, models_of_run, seen_by
 from pipeline.lift.subset import Pool, pool_of
 from pipeline.recipe import load_recipe
 from schemas.errors import RunError, SourceError
-from schemas.models import AnyModel
+from schemas.models import AnyModel, NativeModel
 from schemas.sample import Sample
 
 
@@ -50,15 +51,24 @@ def check_leaks(
 def _seen(config: LiftConfig) -> Iterator[Seen]:
     """Of all models of all arms, each once."""
     told: set[str] = set()
-    for models in _models(config):
-        for seen in seen_by(models):
-            if str(seen) not in told:
-                told.add(str(seen))
-                yield seen
+    unlabelled = (
+        Seen(name, training.unlabelled)
+        for name, training in config.denoisers.items()
+        if training.unlabelled is not None
+    )
+    for seen in chain(unlabelled, *(seen_by(models) for models in _models(config))):
+        if str(seen) not in told:
+            told.add(str(seen))
+            yield seen
 
 
 def _models(config: LiftConfig) -> Iterator[dict[str, AnyModel]]:
     yield config.models
+    yield {
+        name: NativeModel(native=training.init)
+        for name, training in config.denoisers.items()
+        if training.init is not None
+    }
     for arm in config.arms.values():
         if arm.recipe is not None:
             yield load_recipe(arm.recipe).models

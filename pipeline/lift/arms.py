@@ -10,6 +10,7 @@ must not know.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, get_args
 
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from pipeline.gates import AnyGate
 from pipeline.index_files import open_sink, read_index, sink_errors
 from pipeline.lift.config import Arm, LiftConfig
+from pipeline.lift.denoisers import trained, training_digest
 from pipeline.lift.subset import Drawn
 from pipeline.model_check import check_models, digests
 from pipeline.models import load_models
@@ -27,9 +29,11 @@ from pipeline.recipe import FullRecipe, load_recipe
 from pipeline.samples import load_samples
 from pipeline.store import Store
 from pipeline.tar import write_tar
+from pipeline.training.config import DenoiserTraining
 from pipeline.weave import RunContext, weave_chunk
 from schemas.errors import RecipeError, RunError
 from schemas.index import IndexRow, table_to_rows
+from schemas.models import NativeModel
 from schemas.recipe import digest_of
 from schemas.sample import Sample
 
@@ -46,7 +50,7 @@ class Weaving:
 
     recipe: FullRecipe
     digest: str
-    models: dict[str, str]
+    denoisers: dict[str, DenoiserTraining]
 
 
 def weaving_of(config: LiftConfig, name: str) -> Weaving | None:
@@ -58,20 +62,25 @@ def weaving_of(config: LiftConfig, name: str) -> Weaving | None:
         recipe = _inline(config, arm)
     else:
         return None
-    models = digests(check_models(recipe))
-    return Weaving(recipe, recipe.digest(models), models)
+    own = {name: one for name, one in config.denoisers.items() if name in recipe.models}
+    given = {name: spec for name, spec in recipe.models.items() if name not in own}
+    models = digests(check_models(recipe.model_copy(update={"models": given})))
+    models |= {name: training_digest(training) for name, training in own.items()}
+    return Weaving(recipe, recipe.digest(models), own)
 
 
 def _inline(config: LiftConfig, arm: Arm) -> FullRecipe:
     steps: list[AnyOp | AnyGate] = [*arm.ops, *arm.gates]
     used = {step.model_name for step in steps}
+    untrained = {name: NativeModel(native=name) for name in config.denoisers}
+    models = {**config.models, **untrained}
     return FullRecipe(
         source=config.data,
         sink=config.out,
         copies=arm.copies,
         ops=arm.ops,
         gates=arm.gates,
-        models={name: spec for name, spec in config.models.items() if name in used},
+        models={name: spec for name, spec in models.items() if name in used},
     )
 
 
@@ -98,7 +107,13 @@ def _woven(
     path = f"{WOVEN}/{digest_of([weaving.digest, recipe.seed, contents])}.tar"
     with sink_errors(store):
         if not store.exists(path):
-            store.create(path, _tar(name, recipe, weaving, labelled, device))
+            with ExitStack() as stack:
+                own = {
+                    model: stack.enter_context(trained(store, training, labelled, seed, device))
+                    for model, training in weaving.denoisers.items()
+                }
+                ready = recipe.model_copy(update={"models": {**recipe.models, **own}})
+                store.create(path, _tar(name, ready, weaving, labelled, device))
     suffix = recipe.output.suffix
     made = recipe.source.model_copy(update={"shards": (store.at(path),), "image": (suffix,)})
     samples, problems = load_samples(made)

@@ -10,21 +10,32 @@ An arm is what a student is trained on. All have the same labelled images, steps
 
 `share` is that of augmented images in each batch, from the first step to the last. Copies are made
 of the labelled images alone, so that an arm knows no more images than the others.
+
+`denoisers` are models, too, that each seed trains for itself on its own labelled images:
+
+    denoisers: {few: {init: out/unlabelled, steps: 400, unlabelled: {shards: cells-*.tar}}}
+
+with the fields of `noiseloom train denoiser`, but for those that say what is learnt and where it
+goes.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from pipeline.diffusion.tone import Curve
 from pipeline.gates import AnyGate
 from pipeline.ops import AnyOp
+from pipeline.training.config import DenoiserTraining
 from pipeline.transforms import Named, check
 from schemas.models import AnyModel
 from schemas.recipe import Source, Tracking, digest_of
 from schemas.spec import Spec
+
+GIVEN: Final = ("data", "out", "licence", "validation", "patience")
+"""Of a denoiser's training: what a lift test says itself, or has none of."""
 
 
 def _pair(value: object) -> object:
@@ -135,9 +146,29 @@ class LiftConfig(Spec):
         None, min_length=1, description="classes whose mean decides; all of them if left out"
     )
     models: dict[str, AnyModel] = Field(default_factory=dict, description="of the arms' `ops`")
+    denoisers: dict[str, DenoiserTraining] = Field(
+        default_factory=dict, description="models that each seed trains on its labelled images"
+    )
     resamples: int = Field(1000, ge=100, le=100_000, description="of the bootstrap")
     gpus: float = Field(0, ge=0, description="of each training")
     tracking: Tracking = Tracking(experiment="noiseloom-lift")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _denoisers_learn_what_is_drawn(cls, values: object) -> object:
+        """Theirs is the data of the test; more exactly, the labelled images of a seed."""
+        if not isinstance(values, dict) or not isinstance(values.get("denoisers"), dict):
+            return values
+        given = {"data": values.get("data"), "out": values.get("out"), "licence": "of the data"}
+        full = {}
+        for name, training in values["denoisers"].items():
+            if not isinstance(training, dict):
+                return values
+            own = [one for one in GIVEN if training.get(one, given.get(one)) != given.get(one)]
+            if own:
+                raise ValueError(f"denoisers.{name}.{own[0]}: is the test's; leave it out")
+            full[name] = training | given
+        return values | {"denoisers": full}
 
     @model_validator(mode="after")
     def _fits(self) -> LiftConfig:
@@ -148,9 +179,13 @@ class LiftConfig(Spec):
         for name, arm in self.arms.items():
             if arm.over is not None and (arm.over not in self.arms or self.arms[arm.over].over):
                 raise ValueError(f"arms.{name}.over: name an arm with transforms of its own")
-            missing = [op.model_name for op in arm.ops if op.model_name not in (None, *self.models)]
+            known = (None, *self.models, *self.denoisers)
+            missing = [op.model_name for op in arm.ops if op.model_name not in known]
             if missing:
                 raise ValueError(f"arms.{name}.ops: there is no model {missing[0]!r} in `models`")
+        both = sorted(set(self.models) & set(self.denoisers))
+        if both:
+            raise ValueError(f"models, denoisers: {both[0]!r} is in both")
         if self.task == "segment" and not (self.data.segmentation and self.data.seg_classes):
             raise ValueError("data: a segmenter needs `segmentation` and `seg_classes`")
         if self.task == "detect" and not self.data.classes:

@@ -174,3 +174,41 @@ def test_what_shapes_a_trial_gives_it_another_name(shards: Path, tmp_path: Path)
     assert not set(ids(one)["it"]) & set(ids(longer)["it"])
     assert not set(ids(one)["it"]) & set(ids(flipped)["it"])
     assert ids(flipped)["real"] == ids(one)["real"]
+
+
+def test_a_seed_trains_its_own_denoiser_once_on_its_labelled_images(
+    shards: Path, tmp_path: Path
+) -> None:
+    few = {"net": {"patch": 2, "widths": [16, 32], "blocks": 1}, "crop": 32, "batch": 4, "steps": 3}
+    few["unlabelled"] = {"shards": str(shards / "train.tar")}
+    redraw = {"kind": "noise_denoise", "model": "few", "strength": 0.3, "steps": 2}
+    arms = {"real": {}, "it": {"ops": [redraw], "copies": 2}}
+    one = config(shards, tmp_path).model_dump(mode="json") | {"arms": arms}
+    test = LiftConfig.model_validate(one | {"denoisers": {"few": few}})
+    made = augmented(test, "it", labelled(test), 0, "cpu")
+    assert {sample.key.rpartition("-")[0] for sample in made} <= keys(labelled(test))
+    folders = list((tmp_path / "denoisers").iterdir())
+    assert len(folders) == 1
+    weights = (folders[0] / "model.safetensors").read_bytes()
+    other = LiftConfig.model_validate(
+        one
+        | {"denoisers": {"few": few}}
+        | {"arms": {"real": {}, "it": {"ops": [redraw | {"strength": 0.4}]}}}
+    )
+    augmented(other, "it", labelled(other), 0, "cpu")
+    assert list((tmp_path / "denoisers").iterdir()) == folders, "trained once for all arms"
+    augmented(other, "it", labelled(other, 1), 1, "cpu")
+    assert len(list((tmp_path / "denoisers").iterdir())) == 2, "and anew for other images"
+    assert (folders[0] / "model.safetensors").read_bytes() == weights
+    again = LiftConfig.model_validate_json(other.model_dump_json())
+    assert again == other, "it travels to workers as JSON"
+
+
+def test_a_denoiser_of_the_test_may_not_say_what_it_learns(shards: Path, tmp_path: Path) -> None:
+    one = config(shards, tmp_path, ops=[FLIP]).model_dump(mode="json")
+    with pytest.raises(ValueError, match=r"denoisers\.few\.data: is the test's"):
+        LiftConfig.model_validate(one | {"denoisers": {"few": {"data": {"shards": "other.tar"}}}})
+    with pytest.raises(ValueError, match="'few' is in both"):
+        LiftConfig.model_validate(
+            one | {"denoisers": {"few": {}}, "models": {"few": {"native": "x"}}}
+        )
