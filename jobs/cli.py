@@ -128,6 +128,9 @@ def gates(
     run: Annotated[
         str | None, typer.Option(metavar="RUN", help="a published run; all if left out")
     ] = None,
+    score: Annotated[
+        str | None, typer.Option(metavar="NAME", help="tell all of this score, or of this gate's")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="the page; out/gates-<sink> if left out")
     ] = None,
@@ -135,7 +138,7 @@ def gates(
     """Show the scores of all copies, with pictures, and what any threshold would keep."""
     from jobs.gates import gates as tell
 
-    tell(sink, run, out, _console())
+    tell(sink, run, score, out, _console())
 
 
 @app.command()

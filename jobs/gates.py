@@ -1,9 +1,10 @@
-"""`noiseloom gates SINK [--run RUN] [--out DIR]`: the scores of all copies, to choose thresholds.
+"""`noiseloom gates SINK [--score NAME]`: the scores of all copies, to choose thresholds.
 
-Every gate writes its scores for every copy, kept or rejected. Told are, for each score, how it is
-spread (over all copies, per verdict, op and class), and what any threshold on it would keep; and
-how many copies the run's own gates rejected, and why. The page that is written beside it also has
-pictures: source and copy at the quantiles of each score (`jobs.gates_page`).
+Every gate writes its scores for every copy, kept or rejected. Told are how each score is spread, a
+line each, and how many copies the run's own gates rejected, and why. `--score` tells of one, or of
+one gate's: per verdict, op and class, and what any threshold would keep. The page that is written
+beside it has all of that, and pictures: source and copy at the quantiles of each score
+(`jobs.gates_page`).
 
 Without `--run` all published runs are told of together; of those that were judged again, the
 current one. `noiseloom regate` applies what was chosen.
@@ -37,19 +38,27 @@ SHOWN: Final = 12
 _BLOCKS: Final = "·▁▂▃▄▅▆▇█"
 
 
-def gates(sink: str, run: str | None, out: Path | None, console: Console) -> Path:
-    """Prints the tables and writes the page; returns its path."""
+def gates(
+    sink: str, run: str | None, score: str | None, out: Path | None, console: Console
+) -> Path:
+    """Prints the tables and writes the page; returns its path. SinkError where no such run is
+    published, or no copy has such a score.
+    """
     store = open_sink(sink)
     runs = _runs(store, run)
     spread = spread_of(store, runs)
+    looked_at = _named(spread, score)
     folder = out or Path("out") / f"gates-{_last(store.url)}"
     page = write_page(folder, store, runs, spread)  # first: who reads the tables may close the pipe
     console.print(_statuses(spread, runs))
-    for name in spread.scores:
-        console.print(_spread_table(spread, name))
-        console.print(_threshold_table(spread, name))
     if not spread.scores:
         console.print("no copy has a score: the recipes had no gates", style="yellow")
+    elif score is None:
+        console.print(_overview(spread))
+        console.print(f"per class and op, and what thresholds keep: --score {looked_at[0]}")
+    for name in looked_at if score is not None else ():
+        console.print(_spread_table(spread, name))
+        console.print(_threshold_table(spread, name))
     console.print(f"with pictures: {page}", soft_wrap=True, highlight=False, markup=False)
     return page
 
@@ -64,6 +73,18 @@ def _runs(store: Store, run: str | None) -> list[str]:
             f"{store.url}: {what} is published; there are: {', '.join(there) or 'none'}"
         )
     return [run]
+
+
+def _named(spread: Spread, score: str | None) -> list[str]:
+    """The scores of this name, or of this gate; all without one."""
+    found = [
+        name
+        for name in spread.scores
+        if score is None or name == score or name.startswith(f"{score}.")
+    ]
+    if score is not None and not found:
+        raise SinkError(f"--score {score}: there are: {', '.join(spread.scores) or 'none'}")
+    return found
 
 
 def _last(url: str) -> str:
@@ -82,13 +103,25 @@ def _statuses(spread: Spread, runs: Sequence[str]) -> Table:
     return table
 
 
+def _overview(spread: Spread) -> Table:
+    """A line for each score, over all copies that have it."""
+    table = _table("scores", "copies", *map(_share, SHARES), "low to high")
+    for name in spread.scores:
+        table.add_row(*_cells(lines_of(spread, name, SHARES, BINS)[0], name))
+    return table
+
+
+def _cells(line: Line, name: str) -> list[str | Text]:
+    numbers = (f"{q:.4g}" for q in line.quantiles)
+    return [Text(name), f"{line.count}", *numbers, _bars(line)]
+
+
 def _spread_table(spread: Spread, name: str) -> Table:
     lines = lines_of(spread, name, SHARES, BINS)
     columns = ["copies", *map(_share, SHARES), "low to high"]
     table = _table(f"{name}: {lines[0].count} of {len(spread)} copies have it", *columns)
     for line in lines[:SHOWN]:
-        numbers = (f"{q:.4g}" for q in line.quantiles)
-        table.add_row(Text(line.name), f"{line.count}", *numbers, _bars(line))
+        table.add_row(*_cells(line, line.name))
     if len(lines) > SHOWN:
         table.add_row(f"and {len(lines) - SHOWN} more, on the page")
     return table

@@ -29,14 +29,26 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> RunPlan:
 def told(planned: RunPlan, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """What is printed, and the page."""
     text, folder = io.StringIO(), tmp_path_factory.mktemp("page")
-    page = gates(planned.recipe.sink, None, folder, Console(file=text, width=160))
+    page = gates(planned.recipe.sink, None, None, folder, Console(file=text, width=160))
     return text.getvalue(), page.read_text()
 
 
-def test_every_score_is_told_with_what_a_threshold_keeps(told: tuple[str, str]) -> None:
+def test_every_score_has_a_line_and_the_verdicts_are_counted(told: tuple[str, str]) -> None:
     said, _ = told
     assert "14 copies" in said
     assert re.search(r"rejected +ssim_out_of_range +fidelity +6 +42.9%", said)
+    for name in ("fidelity.psnr", "fidelity.ssim"):
+        assert re.search(rf"{name} +12 ", said)
+    assert "--score fidelity.patches" in said
+    assert len(said.splitlines()) < 24, "what a terminal shows at once"
+
+
+def test_a_score_or_a_gate_is_told_with_what_a_threshold_keeps(
+    planned: RunPlan, tmp_path: Path
+) -> None:
+    text = io.StringIO()
+    gates(planned.recipe.sink, None, "fidelity", tmp_path, Console(file=text, width=160))
+    said = text.getvalue()
     for name in ("fidelity.psnr", "fidelity.ssim"):
         assert f"{name}: 12 of 14 copies have it" in said
     assert re.search(r"class cell +12 ", said) and re.search(r"op classic +12 ", said)
@@ -86,9 +98,14 @@ def test_names_from_the_data_are_text(tmp_path: Path) -> None:
     assert "class <script>alert(1)</script>\"'" in names
 
 
+def test_a_score_that_is_not_there_is_named(planned: RunPlan, tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match=r"--score fid: there are: fidelity\.patches, fidelity\.psnr"):
+        gates(planned.recipe.sink, None, "fid", tmp_path, Console(quiet=True))
+
+
 def test_a_run_that_is_not_there_is_named(planned: RunPlan, tmp_path: Path) -> None:
     with pytest.raises(SinkError, match=f"no run x is published; there are: {planned.run}"):
-        gates(planned.recipe.sink, "x", tmp_path, Console(quiet=True))
+        gates(planned.recipe.sink, "x", None, tmp_path, Console(quiet=True))
 
 
 def test_the_command_writes_below_out_by_default(
