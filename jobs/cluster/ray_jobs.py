@@ -30,6 +30,11 @@ ANSWER_S: Final = 60.0
 QUIET_S: Final = 10.0
 """After so long without a line whoever listens is told."""
 
+_CHATTY: Final = (
+    "ray.dashboard.modules.job.sdk",
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray._private.runtime_env.packaging",
+)
 _TAKEN: Final = "already exists"
 _TOKEN: Final = "RAY_AUTH_TOKEN, or a file named by RAY_AUTH_TOKEN_PATH"  # noqa: S105 - names
 
@@ -126,7 +131,7 @@ async def _next(lines: AsyncIterator[str]) -> str:
 
 def open_jobs(address: str, ca: Path | None) -> RayJobs:
     """Asks the server who it is; ClusterError where it is no job server of Ray, or refuses."""
-    for logger in ("ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk"):
+    for logger in _CHATTY:
         logging.getLogger(logger).setLevel(logging.ERROR)
     try:
         return RayJobs(_Client(address, verify=True if ca is None else str(ca)), address)
@@ -138,26 +143,40 @@ def open_jobs(address: str, ca: Path | None) -> RayJobs:
 
 
 def _reason(error: BaseException) -> str:
-    """In one line."""
-    chain: list[BaseException] = [error]
-    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(inner)
-    if any(isinstance(one, requests.exceptions.SSLError) for one in chain):
-        says = next(str(one) for one in chain if isinstance(one, requests.exceptions.SSLError))
-        found = re.search(
-            r"\((?:SSLCert|certificate|\[SSL)[^)]*|certificate verify failed[^()]*", says
-        )
-        what = found[0].lstrip("(") if found else "no TLS there"
-        return f"{what.strip()}; name its authority: --ca FILE, or REQUESTS_CA_BUNDLE"
+    """In one line, with what to do."""
+    for one in _chain(error):
+        if isinstance(one, requests.exceptions.SSLError):
+            return _tls_reason(str(one))
     if isinstance(error, AuthenticationError):
-        if "401" in str(error) or "equired" in str(error):
-            return f"lets nobody in without a token: set RAY_AUTH_MODE=token and {_TOKEN}"
-        return f"refuses the token: {_TOKEN}, is another than the cluster's"
+        return _token_reason(str(error))
     if isinstance(error, requests.Timeout | TimeoutError):
         return f"no answer within {ANSWER_S:.0f} s"
     if isinstance(error, ConnectionError | requests.ConnectionError):
         return "nothing answers there; is the cluster up, and this the port of its dashboard?"
     return _first_line(error)
+
+
+def _tls_reason(said: str) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" not in said:
+        return "does not speak TLS; is it http://?"
+    found = re.search(r"certificate verify failed: ([^()]*)", said)
+    why = found[1].strip() if found else "certificate verify failed"
+    return f"{why}; name whom to trust: --ca FILE, or REQUESTS_CA_BUNDLE"
+
+
+def _token_reason(said: str) -> str:
+    if said.startswith("Authentication required"):
+        return f"lets nobody in without a token: set RAY_AUTH_MODE=token and {_TOKEN}"
+    if said.startswith("Authentication failed"):
+        return f"refuses the token: what is in {_TOKEN} is not the cluster's"
+    return said.partition(". ")[0]  # no token where one is looked for
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    one: BaseException | None = error
+    while one is not None:
+        yield one
+        one = one.__cause__ or one.__context__
 
 
 def _first_line(error: BaseException) -> str:

@@ -53,7 +53,7 @@ def sink_lines(sink: str, jobs: Sequence[Job] = ()) -> list[Line]:
     it was asked.
     """
     store = open_sink(sink)
-    here = [job for job in jobs if job.metadata.get("sink") == sink]
+    here = [job for job in jobs if _same(job.metadata.get("sink"), sink)]
     found = progress_of(store, runs_in(store))
     lines = [Line(_job_of(one, here), one) for one in found]
     told = {line.job.id for line in lines if line.job is not None}
@@ -85,6 +85,12 @@ def status(jobs: Jobs, name: str | None) -> list[Line]:
     if name is not None:
         return job_lines([find_job(jobs, name)])
     return job_lines(job for job in jobs.all() if "recipe" in job.metadata)
+
+
+def _same(one: str | None, other: str) -> bool:
+    if one is None or "://" in one:
+        return one is not None and one.rstrip("/") == other.rstrip("/")
+    return Path(one).absolute() == Path(other).absolute()
 
 
 def _job_of(one: Progress, jobs: Sequence[Job]) -> Job | None:

@@ -94,7 +94,7 @@ def unreachable(
     for place, url in stores:
         if not Store(url).shared and not url.startswith(folders):
             known = ", ".join(f"{scheme}://" for scheme in SHARED)
-            yield place, f"{url} is on this machine, which no pod reaches; take {known}"
+            yield place, f"{url} is on this machine, which no other reaches; take {known}"
     yield from _models(recipe, models)
     uri = recipe.tracking.uri
     scheme = (uri or "").partition("://")[0]
