@@ -53,6 +53,7 @@ def follow_job(jobs: Jobs, job: str, console: Console, write: Write | None = Non
                 breaks += 1
                 if breaks == _BREAKS:
                     raise
+                continue
             found = find_job(jobs, job)
             if found.over:
                 return ended(found, console)
