@@ -9,14 +9,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from pipeline.problems import nearest
 from schemas.errors import ClusterError
+from schemas.recipe import digest_of
 
 JobState = Literal["PENDING", "RUNNING", "STOPPED", "FAILED", "SUCCEEDED"]
 
 _OVER: Final = ("STOPPED", "FAILED", "SUCCEEDED")
+
+STOP_S: Final = 30
+"""Between SIGTERM and SIGKILL; Ray's 3 are too few to stop in order (`jobs/stopping.py`)."""
+
+_AROUND: Final = frozenset(("resources", "tracking", "budget", "publish"))
 
 
 @dataclass(frozen=True)
@@ -101,3 +107,10 @@ def family(jobs: list[Job], base: str) -> list[Job]:
     named = re.compile(rf"{re.escape(base)}(?:-([1-9][0-9]*))?")
     found = [(int(m[1] or 1), job) for job in jobs if (m := named.fullmatch(job.id)) is not None]
     return [job for _, job in sorted(found, key=lambda pair: pair[0])]
+
+
+def job_digest(recipe: dict[str, Any]) -> str:
+    """8 hex digits over a recipe, as plain values: what it reads, makes and writes; not how fast,
+    and who is told. A run's plan holds the same values, and so leads back to its job.
+    """
+    return digest_of({key: recipe[key] for key in recipe if key not in _AROUND})[:8]

@@ -20,8 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jobs.cluster.api import Job, Jobs, find_job
-from jobs.cluster.submit import job_digest
+from jobs.cluster.api import Job, Jobs, find_job, job_digest
 from jobs.live import clock
 from pipeline.index_files import open_sink
 from pipeline.progress import Progress, progress_of, runs_in

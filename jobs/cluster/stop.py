@@ -7,8 +7,7 @@ from typing import Final
 
 from rich.console import Console
 
-from jobs.cluster.api import Jobs, find_job
-from jobs.cluster.submit import STOP_S
+from jobs.cluster.api import STOP_S, Jobs, find_job
 from schemas.errors import ClusterError
 
 POLL_S: Final = 0.5

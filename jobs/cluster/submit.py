@@ -12,23 +12,18 @@ import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 
-from jobs.cluster.api import Job, Jobs, Order, family
+from jobs.cluster.api import STOP_S, Job, Jobs, Order, family, job_digest
 from jobs.cluster.package import Package
 from jobs.models import repositories
 from pipeline.reach import SHARED_FOLDERS
 from pipeline.secrets import without_secrets
 from schemas.errors import BusyError, ClusterError
-from schemas.recipe import digest_of
-
-STOP_S: Final = 30
-"""Between SIGTERM and SIGKILL; Ray's 3 are too few to stop in order (`jobs/stopping.py`)."""
 
 _TRIES: Final = 5
-_AROUND: Final = frozenset(("resources", "tracking", "budget", "publish"))
 
 
 @dataclass(frozen=True)
@@ -37,13 +32,6 @@ class Driver:
 
     cpus: float = 0
     memory: int = 0
-
-
-def job_digest(recipe: dict[str, Any]) -> str:
-    """8 hex digits over a recipe, as plain values: what it reads, makes and writes; not how fast,
-    and who is told. A run's plan holds the same values, and so leads back to its job.
-    """
-    return digest_of({key: recipe[key] for key in recipe if key not in _AROUND})[:8]
 
 
 def job_metadata(package: Package) -> dict[str, str]:

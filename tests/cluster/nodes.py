@@ -14,6 +14,8 @@ from pathlib import Path
 from tests.chaos.cluster import Node, ray_folder, start_node
 
 CPUS = 3
+PATIENT = {"RAY_raylet_start_wait_time_s": "80"}
+"""Two nodes that start beside other tests need more than Ray's 30 s."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ def two_nodes(environment: Mapping[str, str]) -> Iterator[Cluster]:
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     scripts = str(Path(sys.executable).parent)
     path = {"PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}"}  # the job's `noiseloom`
-    inside = {**path, **token, **environment}
+    inside = {**PATIENT, **path, **token, **environment}
     with ExitStack() as stack:
         folder = stack.enter_context(ray_folder())
         dashboard, client, *agents = free_ports(4)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from jobs.cluster.api import Job, find_job
+from jobs.cluster.api import STOP_S, Job, find_job, job_digest
 from jobs.cluster.package import make_package
-from jobs.cluster.submit import STOP_S, Driver, job_digest, job_metadata, submit
+from jobs.cluster.submit import Driver, job_metadata, submit
 from jobs.stopping import GRACE_S
 from schemas.errors import BusyError, ClusterError
 from tests.jobs.cluster.fake_jobs import RECIPE, FakeJobs, recipe_file

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from jobs.cluster.api import Job, JobState
+from jobs.cluster.api import Job, JobState, job_digest
 from jobs.cluster.follow import follow_job, logs
 from jobs.cluster.status import Line, is_sink, print_lines, sink_lines, status
 from jobs.cluster.stop import stop
-from jobs.cluster.submit import job_digest
 from jobs.plan import RunPlan, write_plan
 from pipeline.progress import Counts, Progress
 from tests.jobs.cluster.fake_jobs import FakeJobs
