@@ -9,11 +9,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from pipeline.problems import nearest
+from pipeline.secrets import without_secrets
 from schemas.errors import ClusterError
 from schemas.recipe import digest_of
+
+if TYPE_CHECKING:
+    from pipeline.recipe import FullRecipe
 
 JobState = Literal["PENDING", "RUNNING", "STOPPED", "FAILED", "SUCCEEDED"]
 
@@ -114,3 +118,15 @@ def job_digest(recipe: dict[str, Any]) -> str:
     and who is told. A run's plan holds the same values, and so leads back to its job.
     """
     return digest_of({key: recipe[key] for key in recipe if key not in _AROUND})[:8]
+
+
+def job_metadata(name: str, recipe: FullRecipe) -> dict[str, str]:
+    """What the cluster is told of a job that runs this recipe: enough to find its run."""
+    said = {
+        "recipe": name,
+        "digest": job_digest(recipe.model_dump(mode="json")),
+        "sink": recipe.sink,
+    }
+    if recipe.tracking.uri is not None:
+        said["mlflow"] = without_secrets(recipe.tracking.uri)
+    return said

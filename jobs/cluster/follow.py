@@ -70,9 +70,8 @@ def ended(job: Job, console: Console) -> int:
         console.print(f"{job.id}: has ended", highlight=False)
         return 0
     if job.state == "STOPPED":
-        says = "stopped; what is committed stays, the same submit goes on from there"
-        console.print(f"{job.id}: {says}", highlight=False, soft_wrap=True)
-        return TERMINATED
+        console.print(f"{job.id}: was told to stop", highlight=False)
+        return TERMINATED  # for which `jobs.cli` says what stays
     if job.exit_code:
         console.print(f"{job.id}: failed with exit code {job.exit_code}", highlight=False)
         return job.exit_code

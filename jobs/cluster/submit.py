@@ -16,11 +16,10 @@ from typing import Final
 
 from rich.console import Console
 
-from jobs.cluster.api import STOP_S, Job, Jobs, Order, family, job_digest
+from jobs.cluster.api import STOP_S, Job, Jobs, Order, family, job_metadata
 from jobs.cluster.package import Package
 from jobs.models import repositories
 from pipeline.reach import SHARED_FOLDERS
-from pipeline.secrets import without_secrets
 from schemas.errors import BusyError, ClusterError
 
 _TRIES: Final = 5
@@ -34,19 +33,6 @@ class Driver:
     memory: int = 0
 
 
-def job_metadata(package: Package) -> dict[str, str]:
-    """What the cluster is told of the job: enough to find its run in the sink."""
-    recipe = package.recipe
-    said = {
-        "recipe": package.file.stem,
-        "digest": job_digest(recipe.model_dump(mode="json")),
-        "sink": recipe.sink,
-    }
-    if recipe.tracking.uri is not None:
-        said["mlflow"] = without_secrets(recipe.tracking.uri)
-    return said
-
-
 def submit(
     jobs: Jobs,
     package: Package,
@@ -56,7 +42,7 @@ def submit(
 ) -> str:
     """Starts the job and returns its id; BusyError where it runs already."""
     driver = driver or Driver()
-    metadata = job_metadata(package)
+    metadata = job_metadata(package.file.stem, package.recipe)
     base = f"{metadata['recipe']}@{metadata['digest']}"
     variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
     if shared:

@@ -123,11 +123,11 @@ def story(
     folder = tmp_path_factory.mktemp("cluster")
     orders = Orders(tmp_path_factory.mktemp("orders"))
     mlflow = MlflowServer(tmp_path_factory.mktemp("mlflow"))
-    mlflow.start()
     bucket = s3_server.bucket()
     write_recipe(folder, bucket, mlflow.uri)
     door = {"PYTHONPATH": f"{INSIDE}{os.pathsep}{ROOT}", VARIABLE: str(orders.folder)}
     try:
+        mlflow.start()
         with two_nodes({**s3_variables, **door}) as cluster:
             yield told(folder, cluster, orders, f"{bucket}/woven", mlflow.uri)
     finally:

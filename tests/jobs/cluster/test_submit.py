@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from jobs.cluster.api import STOP_S, Job, find_job, job_digest
+from jobs.cluster.api import STOP_S, Job, find_job, job_digest, job_metadata
 from jobs.cluster.package import make_package
-from jobs.cluster.submit import Driver, job_metadata, submit
+from jobs.cluster.submit import Driver, submit
 from jobs.stopping import GRACE_S
 from schemas.errors import BusyError, ClusterError
 from tests.jobs.cluster.fake_jobs import RECIPE, FakeJobs, recipe_file
@@ -128,22 +128,18 @@ def test_repositories_are_fetched_before_the_run(tmp_path: Path) -> None:
     assert (fetch, run) == ("noiseloom models fetch cells.yaml", "exec noiseloom run cells.yaml")
 
 
-def test_a_plan_in_the_sink_leads_back_to_the_job(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import json
-
+def test_a_plan_in_the_sink_leads_back_to_the_job(tmp_path: Path) -> None:
     planned = planned_run(tmp_path)
     package = make_package(planned.file, shared=(str(tmp_path),))
     plan = json.loads(planned.to_json())
-    assert job_digest(plan["recipe"]) == job_metadata(package)["digest"]
+    assert job_digest(plan["recipe"]) == job_metadata("cells", package.recipe)["digest"]
 
 
 def test_metadata_holds_no_secret(tmp_path: Path) -> None:
     package = make_package(recipe_file(tmp_path))
     tracking = package.recipe.tracking.model_copy(update={"uri": "https://me:pw-1234@host/x"})
     recipe = package.recipe.model_copy(update={"tracking": tracking})
-    assert "pw-1234" not in str(job_metadata(replace(package, recipe=recipe)))
+    assert "pw-1234" not in str(job_metadata("cells", recipe))
 
 
 def test_a_job_is_found_by_its_id_and_by_its_recipes_name() -> None:

@@ -153,7 +153,7 @@ def test_following_shows_every_word_once_though_the_connection_breaks() -> None:
         (Job(JOB, "SUCCEEDED", exit_code=0), 0, "has ended"),
         (Job(JOB, "FAILED", exit_code=4), 4, "failed with exit code 4"),
         (Job(JOB, "FAILED", message="Node died\nmore"), 4, "failed: Node died"),
-        (Job(JOB, "STOPPED"), 143, "stopped; what is committed stays"),
+        (Job(JOB, "STOPPED"), 143, "was told to stop"),
     ],
 )
 def test_following_ends_as_the_job_does(job: Job, code: int, says: str) -> None:
