@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal
 import typer
 from rich.console import Console
 
+from jobs.cluster_cli import logs, status, stop, submit
 from jobs.export_cli import export
 from jobs.import_cli import app as import_app
 from jobs.models_cli import app as models_app
@@ -34,6 +35,8 @@ app.add_typer(import_app)
 app.command()(export)
 app.add_typer(models_app)
 app.command()(schedule)
+for _command in (submit, status, logs, stop):
+    app.command()(_command)
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="a recipe, as YAML")]
 Sink = Annotated[str, typer.Argument(metavar="SINK", help="the sink of a run: a folder or a URL")]

@@ -70,7 +70,7 @@ def line(tally: Tally, pace: Pace) -> str:
     return (
         f"{tally.committed}/{tally.chunks} chunks · {pace.rate:.1f} images/s · "
         f"kept {tally.kept} · rejected {tally.rejected} · failed {tally.failed} · "
-        + ("waiting for the first chunk" if left is None else f"{_clock(left)} left")
+        + ("waiting for the first chunk" if left is None else f"{clock(left)} left")
     )
 
 
@@ -114,7 +114,8 @@ def _lines(console: Console) -> Show:
     return show
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """4:05, or 1:04:05."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

@@ -1,24 +1,34 @@
 """Whether all machines of a cluster reach what a run reads and writes.
 
 A folder is on one machine. On a cluster of several each would fill a folder of its own, and the
-shards of one index would lie about: that is refused before anything starts.
+shards of one index would lie about: that is refused before anything starts. What lies below one of
+the folders in NOISELOOM_SHARED, with colons between them, is on a disk that all machines have.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pipeline.source import Chunk
 from pipeline.store import Store, split_url
 from schemas.errors import RunError
+
+SHARED_FOLDERS: Final = "NOISELOOM_SHARED"
 
 
 def local_places(chunks: Sequence[Chunk], sink: str) -> list[str]:
     """What a run reads or writes on this machine's own disk, by its name in the recipe."""
     folders = {split_url(url)[0] for url in {chunk.shard.url for chunk in chunks}}
     places = [("sink", sink), *(("source.shards", folder) for folder in sorted(folders))]
-    return [f"{name}: {url}" for name, url in places if Store(url).local is not None]
+    named = [folder.rstrip("/") for folder in os.environ.get(SHARED_FOLDERS, "").split(":")]
+    shared = tuple(f"{folder}/" for folder in named if folder)
+    return [
+        f"{name}: {url}"
+        for name, url in places
+        if Store(url).local is not None and not f"{url}/".startswith(shared)
+    ]
 
 
 def check_reach(local: Sequence[str], nodes: Sequence[Mapping[str, Any]]) -> None:

@@ -27,6 +27,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypeVar
@@ -162,6 +163,19 @@ class Store:
             return [self._outside(meta["path"]) for batch in stream for meta in batch]
 
         return sorted(self._patiently(prefix, look))
+
+    def times(self, prefix: str) -> dict[str, datetime]:
+        """As `list`, with when each file was last written, by the store's clock."""
+
+        def look(store: ObjectStore) -> dict[str, datetime]:
+            stream = obstore.list(store, prefix=self._inside(prefix) or None)
+            return {
+                self._outside(meta["path"]): meta["last_modified"]
+                for batch in stream
+                for meta in batch
+            }
+
+        return self._patiently(prefix, look)
 
     def create(self, path: str, data: bytes) -> bool:
         """Writes a new file atomically. False, and nothing changed, where its name is taken.

@@ -4,6 +4,8 @@
     ├── RecipeError         exit code 2   a recipe, a training config or a command line is wrong
     ├── SourceError         exit code 2   a source shard is missing, unreadable or has changed
     ├── ModelError          exit code 2   a model folder is missing, damaged or of the wrong kind
+    ├── ClusterError        exit code 2   a cluster does not answer, refuses, or has no such job
+    │   └── BusyError       exit code 7   the same work is under way there; nothing was started
     ├── SinkError           exit code 3   the sink cannot be written, or holds something else
     ├── RunError            exit code 4   a run stopped: too many failures, lost samples
     ├── AccessError         exit code 5   a store refuses: read-only, credentials, a wrong clock
@@ -39,6 +41,18 @@ class ModelError(NoiseloomError):
     """A model folder is missing, damaged, or cannot do the job it is asked to do."""
 
     exit_code = 2
+
+
+class ClusterError(NoiseloomError):
+    """A cluster does not answer, lets nobody in, or has no such job."""
+
+    exit_code = 2
+
+
+class BusyError(ClusterError):
+    """The same work is under way on the cluster; nothing was started."""
+
+    exit_code = 7
 
 
 class SinkError(NoiseloomError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
@@ -76,21 +77,25 @@ class Cloud:
 
 def check_reachable(night: Night) -> None:
     """RecipeError, in one line, with the first thing of the recipe that no pod can reach."""
-    for place, says in _unreachable(night):
+    for place, says in unreachable(night.file, night.recipe):
         raise RecipeError(f"{night.file}: {place}: {says}")
 
 
-def _unreachable(night: Night) -> Iterator[tuple[str, str]]:
-    recipe = night.recipe
-    if not _FILE.fullmatch(night.file.stem):
+def unreachable(
+    file: Path, recipe: FullRecipe, folders: tuple[str, ...] = (), models: tuple[str, ...] = HELD
+) -> Iterator[tuple[str, str]]:
+    """What of the recipe no node of a cluster can reach: where it stands, and what to do. Paths of
+    data below `folders`, and of models below `models`, are there.
+    """
+    if not _FILE.fullmatch(file.stem):
         yield "its name", "goes through a shell in the cluster; take letters, digits and _ . + -"
     stores = [("sink", recipe.sink)]
     stores += [(f"source.shards[{i}]", url) for i, url in enumerate(recipe.source.shards)]
     for place, url in stores:
-        if not Store(url).shared:
+        if not Store(url).shared and not url.startswith(folders):
             known = ", ".join(f"{scheme}://" for scheme in SHARED)
-            yield place, f"{url} is on this machine, which no pod reaches; take {known}"
-    yield from _models(recipe)
+            yield place, f"{url} is on this machine, which no other reaches; take {known}"
+    yield from _models(recipe, models)
     uri = recipe.tracking.uri
     scheme = (uri or "").partition("://")[0]
     if uri is not None and ("://" not in uri or scheme in ("file", "sqlite")):
@@ -102,15 +107,15 @@ def _unreachable(night: Night) -> Iterator[tuple[str, str]]:
         yield "tracking.uri", "holds something that signs in; that belongs into a --secret"
 
 
-def _models(recipe: FullRecipe) -> Iterator[tuple[str, str]]:
+def _models(recipe: FullRecipe, there: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     fetched = list(repositories(recipe))
     for name, spec in recipe.models.items():
-        for path in _paths(spec.model_dump()):
+        for path in model_paths(spec.model_dump()):
             for repository in (one for one in fetched if one.repo == path):
                 if not _COMMIT.fullmatch(repository.revision or ""):
                     says = f"{path} at {repository.revision}: no full commit, 40 hex digits"
                     yield f"models.{name}", says
-            if not path.startswith(HELD) and path not in {one.repo for one in fetched}:
+            if not path.startswith(there) and path not in {one.repo for one in fetched}:
                 says = f"{path} is on this machine; put it on the volume of models and name it"
                 yield f"models.{name}", f"{says} {MODELS}/..., or name a repository at a commit"
 
@@ -121,16 +126,17 @@ _PATHS: Final = frozenset(
 """Keys of a model that name a file, a folder or a repository."""
 
 
-def _paths(value: object) -> Iterator[str]:
+def model_paths(value: object) -> Iterator[str]:
+    """Every file, folder or repository that a model, as plain values, names."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if key in _PATHS and isinstance(inner, str):
                 yield inner
             else:
-                yield from _paths(inner)
+                yield from model_paths(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _paths(inner)
+            yield from model_paths(inner)
 
 
 def fetches(night: Night) -> bool:
@@ -138,16 +144,16 @@ def fetches(night: Night) -> bool:
     return any(True for _ in repositories(night.recipe))
 
 
-def shipped_recipe(night: Night) -> str:
+def shipped_recipe(file: Path, recipe: FullRecipe) -> str:
     """The recipe as the cluster gets it: the user's text, or, where prompts are files of this
     machine, the same recipe with their prompts in it.
     """
-    text = night.file.read_text()
+    text = file.read_text()
     if not any(_names_file(op) for op in yaml.safe_load(text)["ops"]):
         return text
-    document = night.recipe.model_dump(mode="json", exclude_unset=True)
+    document = recipe.model_dump(mode="json", exclude_unset=True)
     body = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
-    return f"# {night.file.name}, with its files of prompts put in\n{body}"
+    return f"# {file.name}, with its files of prompts put in\n{body}"
 
 
 def _names_file(op: dict[str, Any]) -> bool:

@@ -66,7 +66,9 @@ def config_map(stem: str, data: Mapping[str, str], night: Night, cloud: Cloud) -
 
 def recipe_map(night: Night, cloud: Cloud) -> Manifest:
     """The recipe, for the head of the cluster."""
-    return config_map("recipe", {"recipe.yaml": shipped_recipe(night)}, night, cloud)
+    return config_map(
+        "recipe", {"recipe.yaml": shipped_recipe(night.file, night.recipe)}, night, cloud
+    )
 
 
 def disruption_budget(night: Night, cloud: Cloud) -> Manifest:

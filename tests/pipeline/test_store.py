@@ -1,6 +1,7 @@
 """Laws of the store, on a disk and in memory alike."""
 
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,14 @@ def test_a_missing_file_is_file_not_found_in_one_line(store: Store) -> None:
         with pytest.raises(FileNotFoundError) as caught:
             ask("nope")
         assert "\n" not in str(caught.value)
+
+
+def test_times_are_those_of_the_writing(store: Store) -> None:
+    before = time.time()
+    store.create("index/a", b"1")
+    store.create("b", b"1")
+    assert list(store.times("index")) == ["index/a"]
+    assert before - 2 <= store.times("index")["index/a"].timestamp() <= time.time() + 2
 
 
 def test_lists_are_sorted_and_relative(store: Store) -> None:
