@@ -24,10 +24,8 @@ PATIENCE_S: Final = 60.0
 
 
 def main(recipe: Path, out: Path) -> None:
-    os.environ.update(QUIET, RAY_AUTH_TOKEN=secrets.token_hex(32))
-    os.environ["RAY_metrics_report_interval_ms"] = (
-        "1000"  # the least that Ray takes; its own is 10 s
-    )
+    often = {"RAY_metrics_report_interval_ms": "1000"}  # Ray's least; its own is 10 s
+    os.environ.update(QUIET | often, RAY_AUTH_TOKEN=secrets.token_hex(32))
     import ray
     from rich.console import Console
 
