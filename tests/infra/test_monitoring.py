@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from jsonschema import Draft7Validator
 
 from pipeline.metering import METRICS
 from tests.infra.promql import asked, exported
+from tests.infra.scripts import module_of
 from tests.jobs.workplace import ROOT, workplace, write_source
 
 MONITORING = ROOT / "infra" / "monitoring"
@@ -32,12 +32,7 @@ def load(path: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def render() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("monitoring", MONITORING / "render.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return module_of(MONITORING / "render.py")
 
 
 @pytest.fixture(scope="module")
