@@ -24,7 +24,7 @@ cd "$folder/src"
 echo "dependencies"
 env -i PATH="$PATH" HOME="$folder" PYTHON="$PYTHON" \
     ${PIP_CERT:+SSL_CERT_FILE="$PIP_CERT"} ${PIP_FIND_LINKS:+PIP_FIND_LINKS="$PIP_FIND_LINKS"} \
-    infra/container/install.sh dependencies "$prefix" infra/container/requirements.lock
+    infra/container/install.sh dependencies "$prefix"
 echo "project"
 env -i PATH="$PATH" HOME="$folder" PYTHON="$PYTHON" \
     infra/container/install.sh project "$prefix"

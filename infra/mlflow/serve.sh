@@ -25,6 +25,7 @@ export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
 export MLFLOW_AUTH_CONFIG_PATH="${MLFLOW_AUTH_CONFIG_PATH:-/etc/mlflow/auth.ini}"
 export MLFLOW_BACKEND_STORE_URI="${MLFLOW_BACKEND_STORE_URI:-postgresql://mlflow@postgres/mlflow}"
 export MLFLOW_DISABLE_TELEMETRY=true
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false  # half a dozen processes for jobs that we never send
 
 # Clients send artifacts to the server, and need no key of the store.
 exec mlflow server \

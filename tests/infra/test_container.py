@@ -36,13 +36,12 @@ def said(folder: Path, instruction: str) -> list[str]:
 
 
 def copied(folder: Path) -> list[str]:
-    """What is copied out of the context, with the defaults of the build's arguments."""
-    defaults = dict(arg.split("=") for arg in said(folder, "ARG") if "=" in arg)
+    """What is copied out of the context."""
     sources: list[str] = []
     for rest in said(folder, "COPY"):
         *names, _ = (word for word in shlex.split(rest) if not word.startswith("--"))
         if "--from=" not in rest:
-            sources += [re.sub(r"\$\{(\w+)\}", lambda m: defaults[m[1]], name) for name in names]
+            sources += names
     return sources
 
 
