@@ -46,10 +46,15 @@ $(INSTALLED): requirements.lock pyproject.toml
 gallery: $(INSTALLED)
 	$(BIN)/python docs/make_gallery.py
 
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
+    --no-emit-index-url --no-emit-find-links --no-annotate --no-header
+
+# The images have the versions that are tested, without what only tests need.
 lock: $(INSTALLED)
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
-	    --group dev pyproject.toml -o requirements.lock
+	$(LOCK) --group dev pyproject.toml -o requirements.lock
+	$(LOCK) -c requirements.lock --extra cluster pyproject.toml -o infra/container/requirements.lock
+	echo 'uv==$(UV_VERSION)' | $(LOCK) -c requirements.lock - -o infra/container/uv.lock
+	$(LOCK) -c requirements.lock infra/mlflow/requirements.in -o infra/mlflow/requirements.lock
 
 clean:
 	rm -rf .venv out mlruns mlflow.db

@@ -42,6 +42,7 @@ from ray.exceptions import (
 )
 from ray.util.annotations import RayDeprecationWarning
 
+from pipeline import metering
 from pipeline.attempts import begin, weave_attempt
 from pipeline.blocks import encoded_block, encoded_samples, woven_block, woven_copies
 from pipeline.carried import CarriedError, carried
@@ -124,11 +125,14 @@ def run_flow(
     has = ray.cluster_resources()
     pool, at_once = fitting_pool(recipe.resources, has), int(has["CPU"])
     _configure(DataContext.get_current())
+    metering.left(run, remaining := len(chunks))
     try:
         dataset = _graph(chunks, spec, pool, at_once)
         for block in dataset.iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         ):
+            remaining -= len(block)
+            metering.left(run, remaining)
             yield from (Receipt(**record) for record in block.to_pylist())
             check_reach(local, ray.nodes() if local else ())  # a cluster may have grown
     except RayError as error:
@@ -231,7 +235,7 @@ def _metadata(chunk: Chunk) -> BlockMetadata:
 
 def _read(chunk: Chunk, source: Source) -> list[pa.Table]:
     with carried():
-        return [encoded_block(chunk.id, read_chunk(chunk, source))]
+        return [metering.stamped(encoded_block(chunk.id, read_chunk(chunk, source)))]
 
 
 class _Weaver:
@@ -258,6 +262,7 @@ class _Weaver:
         return load_known(Store(spec.sink), spec.known) if spec.known else None
 
     def __call__(self, block: pa.Table) -> pa.Table:
+        metering.waited(block, "weave")
         chunk_id, encoded = encoded_samples(block)
         spec = self._spec
         with carried():
@@ -268,12 +273,14 @@ class _Weaver:
             woven = weave_attempt(attempt, encoded, spec.recipe, models, context)
             seconds = time.perf_counter() - start
         attempted = planned_copies(encoded, spec.recipe)
-        return woven_block([(copy.row, copy.members) for copy in woven], attempted, seconds)
+        rows = [(copy.row, copy.members) for copy in woven]
+        return metering.stamped(woven_block(rows, attempted, seconds))
 
 
 def _commit(block: pa.Table, spec: FlowSpec) -> pa.Table:
+    metering.waited(block, "commit")
     woven, attempted, seconds = woven_copies(block)
-    with carried():
+    with carried(), metering.committing(spec.run, [row for row, _ in woven]):
         receipt = commit_chunk(Store(spec.sink), spec.run, woven[0][0].chunk, woven, attempted)
     return pa.Table.from_pylist([asdict(replace(receipt, seconds=seconds))])
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+from pipeline import metering
 from pipeline.codec import decode
 from pipeline.gate import GateContext, Verdict, in_order
 from pipeline.model import Models
@@ -123,7 +124,8 @@ def _apply(step: _Step, copies: list[Copy]) -> list[Copy]:
     places, samples, draws = zip(*taking, strict=True)
     op = step.op
     model = step.models[op.model_name].digest if op.model_name is not None else None
-    outcomes = op.apply(samples, draws, step.models, step.peers)
+    with metering.working(op.kind, op.model_name, len(samples)):
+        outcomes = op.apply(samples, draws, step.models, step.peers)
     if model is not None:
         outcomes = [_seen(*pair) for pair in zip(samples, outcomes, strict=True)]
     for i, draw, outcome in zip(places, draws, outcomes, strict=True):
@@ -196,7 +198,8 @@ def _judge(
         aligned = tuple(out[i].aligned for i in places)
         new = tuple(out[i].new_picture for i in places)
         context = GateContext(recipe.source.seg_classes or (), aligned, run.known, new)
-        verdicts = gate.judge(sources, samples, models, context)
+        with metering.working(gate.kind, gate.model_name, len(samples)):
+            verdicts = gate.judge(sources, samples, models, context)
         for i, verdict in zip(places, verdicts, strict=True):
             judged[i] = _and(judged[i], gate.kind, verdict)
             out[i] = replace(out[i], now=verdict.mended or out[i].now)

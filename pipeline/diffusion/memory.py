@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from pipeline import metering
 from pipeline.diffusion.buckets import Shape, batches, cost
 from schemas.errors import SampleError
 
@@ -37,8 +38,10 @@ def made_in_batches(
         batch = [waiting[place] for place in places]
         made = _made(make, shape, batch)
         if made is None:
+            metering.halved(model)
             _limits[model] = len(batch) // 2 * cost(shape)
             continue
+        metering.batched(model, batch)
         results.update(zip(batch, made, strict=True))
         waiting = [i for i in waiting if i not in results]
     return [results[i] for i in range(len(shapes))]

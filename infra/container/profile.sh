@@ -1,0 +1,3 @@
+# shellcheck shell=sh
+PATH=/opt/noiseloom/bin:$PATH
+export PATH
