@@ -46,7 +46,7 @@ def said(cluster: Cluster, *pools: PoolSpec) -> str | None:
         (PoolSpec(pool=(1, 99), gpus=1 / 3, cpus=1), [L4], Width(1, 3, 3)),
         (PoolSpec(pool=(1, 99), gpus=1, accelerator="L4"), [A100, L4, L4], Width(1, 2, 2)),
         (PoolSpec(pool=(1, 99), labels={"market": "spot"}), [A100, L4], Width(1, 8, 8)),
-        (PoolSpec(pool=(1, 99), memory="3GiB"), [SMALL, L4], Width(1, 12, 12)),
+        (PoolSpec(pool=(1, 99), memory="3GiB"), [SMALL, L4], Width(1, 10, 10)),
     ],
 )
 def test_a_pool_starts_at_full_width_where_the_cluster_has_room(
