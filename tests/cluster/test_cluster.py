@@ -138,7 +138,7 @@ def told(folder: Path, cluster: Cluster, orders: Orders, sink: str, mlflow: str)
     def run(*arguments: str) -> Told:
         return noiseloom(folder, cluster.variables, *arguments)
 
-    orders.give(Order("slow", "weave", "", "sleep", times=10**6, seconds=2.0))
+    orders.give(Order("hold", "weave", "", "sleep", nth=4, times=10**6, seconds=10**3))
     submitted = run("submit", "cells.yaml")
     until(lambda: committed(sink) >= 2, submitted)
     twice = run("submit", "cells.yaml")
@@ -146,7 +146,8 @@ def told(folder: Path, cluster: Cluster, orders: Orders, sink: str, mlflow: str)
     stopped = run("stop", "cells")
     after_stop = only_progress(sink)
 
-    orders.give(Order("slow", "weave", "", "sleep", times=10**6, seconds=4.0))
+    orders.withdraw()
+    orders.give(Order("slow", "weave", "", "sleep", times=10**6, seconds=2.0))
     with subprocess.Popen(
         [*COMMAND, "submit", "cells.yaml", "--follow"],
         cwd=folder,
@@ -229,7 +230,7 @@ def test_stop_ends_it_in_order_and_what_is_committed_stays(story: Story) -> None
     assert story.stopped.code == 0, story.stopped
     assert "stopped; what is committed stays" in story.stopped.err
     assert story.after_stop.state == "under way"
-    assert 2 <= story.after_stop.committed < CHUNKS
+    assert story.after_stop.committed in (2, 3)  # the others were held
 
 
 def test_submitted_again_it_is_a_job_of_its_own_that_goes_on(story: Story) -> None:
