@@ -26,7 +26,7 @@ from pipeline.index_files import open_sink
 from pipeline.progress import Progress, progress_of, runs_in
 from schemas.errors import NoiseloomError
 
-WIDE: Final = 200
+WIDE: Final = 120
 
 _LIVE: Final = ("planned", "under way", "committed")
 
@@ -108,41 +108,46 @@ def wide_console() -> Console:
 
 
 def print_lines(lines: Sequence[Line], console: Console, now: datetime | None = None) -> None:
-    """The table, and below it what went wrong."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in ("run", "job", "state", "chunks"):
+    """The table, and below it where MLflow is, and what went wrong."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("run, job", "state"):
         table.add_column(name, overflow="fold")
-    for name in ("images/s", "kept", "rejected", "failed", "left", "changed"):
+    for name in ("chunks", "img/s", "kept", "rejected", "failed", "left", "changed"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("MLflow", overflow="fold")
     for line in lines:
         table.add_row(*_cells(line, now or datetime.now(UTC)))
     console.print(table)
     for line in lines:
-        for text in _troubles(line):
+        for text in (*_links(line), *_troubles(line)):
             console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _cells(line: Line, now: datetime) -> list[str]:
     job, one = line.job, line.progress
-    where = "" if job is None else f"{job.id} {job.state.lower()}"
+    names = [one.run if one else "", job.id if job else ""]
+    states = [one.state if one else "", job.state.lower() if job else ""]
+    cells = ["\n".join(filter(None, names)), "\n".join(filter(None, states))]
     if one is None:
-        link = "" if job is None else job.metadata.get("mlflow", "")
-        return ["", escape(where), "", "", "", "", "", "", "", "", escape(link)]
+        return [*map(escape, cells), *[""] * 7]
     about = "~" if one.estimated else ""
     counts = [f"{about}{n}" for n in (one.counts.kept, one.counts.rejected, one.counts.failed)]
     live = one.state in _LIVE and (job is None or not job.over)
     return [
-        escape(one.run),
-        escape(where),
-        one.state,
+        *map(escape, cells),
         f"{one.committed}/{'?' if one.chunks is None else one.chunks}",
         "" if one.rate is None else f"{one.rate:.1f}",
         *counts,
         clock(one.left_s) if live and one.left_s is not None else "",
         "" if one.changed is None else _ago(now, one.changed),
-        escape(one.mlflow or ""),
     ]
+
+
+def _links(line: Line) -> Iterable[str]:
+    job, one = line.job, line.progress
+    if one is not None and one.mlflow is not None:
+        yield f"{one.run}: MLflow {one.mlflow}"
+    elif one is None and job is not None and "mlflow" in job.metadata:
+        yield f"{job.id}: MLflow {job.metadata['mlflow']}"
 
 
 def _troubles(line: Line) -> Iterable[str]:
@@ -160,4 +165,8 @@ def _telling(message: str) -> str:
 
 
 def _ago(now: datetime, then: datetime) -> str:
-    return f"{clock(max(0.0, (now - then).total_seconds()))} ago"
+    seconds = max(0.0, (now - then).total_seconds())
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"

@@ -78,7 +78,13 @@ def test_the_job_and_the_run_that_it_makes_are_one_line(planned: RunPlan) -> Non
     assert (of_sink.job, of_sink.progress) == (of_job[0].job, of_job[0].progress)
     assert len(status(jobs, None)) == 2
     text = shown(of_job)
-    assert planned.run in text and f"{JOB} running" in text and "planned" in text and "0/3" in text
+    assert (
+        planned.run in text
+        and JOB in text
+        and "running" in text
+        and "planned" in text
+        and "0/3" in text
+    )
 
 
 def test_a_job_that_has_not_planned_yet_is_shown_without_a_run(
@@ -87,7 +93,7 @@ def test_a_job_that_has_not_planned_yet_is_shown_without_a_run(
     waiting = replace(job_of(planned), state="PENDING", message="waiting for resources")
     waiting = replace(waiting, metadata={**waiting.metadata, "sink": str(tmp_path)})
     text = shown(status(running(waiting), None))
-    assert f"{JOB} pending" in text and f"{JOB}: waiting for resources" in text
+    assert JOB in text and "pending" in text and f"{JOB}: waiting for resources" in text
 
 
 def test_a_sink_that_cannot_be_read_hides_no_other_job(planned: RunPlan) -> None:
@@ -119,7 +125,7 @@ def progress(**changes: object) -> Progress:
 
 def test_the_table_has_pace_counts_time_left_and_the_link() -> None:
     text = shown([Line(progress=progress())])
-    for part in ("10/40", "2.0", " 30 ", " 8 ", " 2 ", "1:00", "1:05 ago", "http://m/#/runs/a"):
+    for part in ("10/40", "2.0", " 30 ", " 8 ", " 2 ", "1:00", "1 min ago", "http://m/#/runs/a"):
         assert part in text, part
 
 
