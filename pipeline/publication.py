@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, Literal
 
 import pyarrow as pa
 
@@ -76,8 +76,15 @@ def current_runs(store: Store, *, pending: bool = False) -> list[str]:
     return sorted({*there, *under_way} - gone)
 
 
-def publish_again(store: Store, run: str, origin: str, make: Callable[[], bytes]) -> None:
-    """Publishes the rows of `origin` as `run`, judged by other gates, and makes it the current one.
+def publish_again(
+    store: Store,
+    run: str,
+    origin: str,
+    make: Callable[[], bytes],
+    event: Literal["regated", "followed"] = "regated",
+) -> None:
+    """Publishes the rows of `origin` as `run`, judged by other gates, or without those of samples
+    that are gone, and makes it the current one.
 
     `make` gives the index file, the same one every time; it is asked only where there is none yet.
     A process that dies before the file is there leaves the run current that was.
@@ -89,7 +96,7 @@ def publish_again(store: Store, run: str, origin: str, make: Callable[[], bytes]
             slots = read_slots(store)
             slot_of(slots, run)  # it may be being given up
             last = [slot.run for slot in slots if slot.origin == origin][-1:]
-            slot = Slot(run=run, event="regated", origin=origin)
+            slot = Slot(run=run, event=event, origin=origin)
             if last == [run] or add_slot(store, slots, slot):
                 break
         if index is not None:
