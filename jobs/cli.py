@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from jobs.export_cli import export
+from jobs.history_cli import history
 from jobs.import_cli import app as import_app
 from jobs.models_cli import app as models_app
 from jobs.schedule_cli import schedule
@@ -34,6 +35,7 @@ app.add_typer(import_app)
 app.command()(export)
 app.add_typer(models_app)
 app.command()(schedule)
+app.command()(history)
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="a recipe, as YAML")]
 Sink = Annotated[str, typer.Argument(metavar="SINK", help="the sink of a run: a folder or a URL")]
