@@ -5,8 +5,8 @@ pending: how far they came, and which run has taken them over. No index is read 
 On a terminal it is a table; piped, it is one line a run with tabs between, for other programs.
 
     kind   night; retry, gates or follows: a run that is made of another one's rows
-    state  finished; taken over: its chunks are in a later run; unfinished (killed, at work, or refused
-           by its lift test), and how far it is
+    state  finished; taken over: its chunks are in a later run; unfinished, and how far it is: it
+           was killed, or refused by its lift test, or is at work
 """
 
 from __future__ import annotations
