@@ -6,7 +6,7 @@ written, planned, woven, committed and published into a folder that is deleted a
 are memory of the driver as it goes, and seconds and requests for each chunk; the numbers that
 `infra/SCALING.md` computes with.
 
-    driver MB       resident memory: with the plan, when Ray is up, and after 10 % ... 100 % of chunks
+    driver MB       resident memory: with the plan, when Ray is up, after 10 % ... 100 % of chunks
     driver CPU      of the driver's own process, by which the run cannot be faster
     all CPU         of the driver and all of Ray's processes
     wall            by the clock; on a machine that does other things, too, it says little
@@ -25,8 +25,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -45,15 +49,20 @@ def main() -> None:
     """One process for each number of chunks, so that none starts with another's memory."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--chunks", type=int, nargs="+", default=[1000, 5000])
+    parser.add_argument("--parts", action="store_true", help="without Ray: the other numbers")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one is not None:
-        print(json.dumps(measured(arguments.one)))
+        sys.stdout.write(json.dumps(measured(arguments.one)) + "\n")
+        return
+    if arguments.parts:
+        sys.stdout.write(json.dumps(parts(), indent=1) + "\n")
         return
     for chunks in arguments.chunks:
         command = [sys.executable, __file__, "--one", str(chunks)]
-        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        print(json.dumps(json.loads(said.stdout.splitlines()[-1]), indent=1), flush=True)
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        sys.stdout.write(json.dumps(json.loads(said.stdout.splitlines()[-1]), indent=1) + "\n")
+        sys.stdout.flush()
 
 
 def measured(chunks: int) -> dict[str, Any]:
@@ -92,6 +101,46 @@ def measured(chunks: int) -> dict[str, Any]:
         return found
 
 
+def parts(samples: int = 64, chunks: int = 4000) -> dict[str, float]:
+    """What a planned sample and a chunk of 64 take in the driver, and a chunk of one row while it
+    is published.
+    """
+    import cloudpickle
+
+    from pipeline.flow import _read
+    from pipeline.index_files import index_file, pending_path
+    from pipeline.publication import publish
+    from pipeline.source import plan
+    from pipeline.store import Store
+    from schemas.index import INDEX_SCHEMA
+    from schemas.recipe import Source
+
+    with tempfile.TemporaryDirectory(prefix="noiseloom-scaling-") as name:
+        folder = Path(name)
+        _write_stubs(folder / "few.tar", samples)
+        source = Source(shards=(f"{folder}/few.tar",))
+        (chunk,) = plan(source, samples, "0").chunks
+        task = len(cloudpickle.dumps(partial(_read, chunk, source)))
+        _write_stubs(folder / "many.tar", 50_000)
+        before = _resident()
+        many = plan(Source(shards=(f"{folder}/many.tar",)), samples, "0").chunks
+        planned = 1e6 * (_resident() - before) / sum(len(chunk.samples) for chunk in many)
+        row = dict.fromkeys(INDEX_SCHEMA.names) | {"status": "rejected", "run": "r"}
+        row |= {"repairs": [], "members": [], "boxes": [], "labels": [], "ops": [], "scores": []}
+        store, names = Store(f"{folder}/out"), [f"{number:016x}" for number in range(chunks)]
+        for chunk_id in names:
+            table = pa.Table.from_pylist([row | {"chunk": chunk_id}], schema=INDEX_SCHEMA)
+            store.create(pending_path("r", chunk_id), index_file([table]))
+        before, start = _resident(), time.process_time()
+        publish(store, "r", names)
+        return {
+            "planned_bytes_per_sample": planned,
+            "read_task_bytes_of_64": task,
+            "publish_kb_per_chunk": 1e3 * (_resident() - before) / chunks,
+            "publish_cpu_ms_per_chunk": 1e3 * (time.process_time() - start) / chunks,
+        }
+
+
 def _flowed(planned: Any) -> dict[str, Any]:
     """The run itself; memory at every tenth, and seconds for each chunk from the first tenth on,
     when actors and workers are up.
@@ -123,8 +172,7 @@ def _flowed(planned: Any) -> dict[str, Any]:
         "driver_cpu_ms_per_chunk": 1e3 * (own1 - own0) / each,
         "all_cpu_ms_per_chunk": 1e3 * (all1 - all0) / each,
         "driver_cpu_ms_per_chunk_by_tenth": [
-            round(1e3 * (b[2] - a[2]) / (b[0] - a[0]), 2)
-            for a, b in zip(marks[1:], marks[2:], strict=False)
+            round(1e3 * (b[2] - a[2]) / (b[0] - a[0]), 2) for a, b in pairwise(marks[1:])
         ],
     }
 
