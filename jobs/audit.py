@@ -6,7 +6,7 @@ Every check yields findings and goes on: one damaged file does not hide another.
     unreadable_index, no_plan, no_record          a run's own files
     chunk_incomplete, chunk_missing, chunk_unplanned, counts_differ, copy_twice    conservation
     chunk_twice, foreign_rows                     published by two runs, or under another's name
-    regate_differs                                not what its gates make of its origin's rows
+    regate_differs, follow_differs                not what is made of its origin's rows
     slots_unreadable, slot_without_index, slot_differs    the order of the sink
     unreferenced_shard, run_unfinished            notes: what a killed or a running job leaves
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Final, TypeVar
 
@@ -71,6 +71,16 @@ class Regate(BaseModel):
     gates: tuple[AnyGate, ...]
 
 
+class Follows(BaseModel):
+    """What makes a run one without samples that are gone: whose rows it holds, of which night it
+    is, and the run that it was taken from, the origin or that under other gates.
+    """
+
+    run: str
+    base: str
+    night: str
+
+
 class PlanFile(BaseModel):
     """What is needed of `runs/<run>.plan.json`."""
 
@@ -82,6 +92,13 @@ class PlanFile(BaseModel):
     retry: Retry | None = None
     known: tuple[str, ...] = ()
     regate: Regate | None = None
+    follows: Follows | None = None
+
+    @property
+    def origin(self) -> str | None:
+        """The run whose rows these are; None where the run made its copies itself."""
+        of = self.regate or self.follows
+        return None if of is None else of.run
 
     @property
     def attempts(self) -> int:
@@ -117,8 +134,18 @@ class Run:
 
     @property
     def regate(self) -> Regate | None:
-        """None where the run made its copies itself."""
+        """The gates that judged its copies again, if any did."""
         return None if self.plan is None else self.plan.regate
+
+    @property
+    def follows(self) -> Follows | None:
+        """The run of which it holds what is still in the source, if it does."""
+        return None if self.plan is None else self.plan.follows
+
+    @property
+    def origin(self) -> str | None:
+        """The run whose rows these are; None where the run made its copies itself."""
+        return None if self.plan is None else self.plan.origin
 
 
 def read_run_file(store: Store, path: str, model: type[FileT]) -> FileT | None:
@@ -133,7 +160,7 @@ def check_run(run: Run, published_chunks: frozenset[str]) -> Iterator[Finding]:
     """Conservation: the rows of a run against its plan and its record."""
     if run.plan is None:
         yield Finding(run.name, "no_plan", f"runs/{run.name}.plan.json cannot be read")
-    else:
+    elif run.follows is None:
         yield from _check_chunks(run, run.plan, published_chunks)
     seen = Counter((row.chunk, row.source_key, row.copy) for row in run.rows)
     for (chunk, key, copy), times in seen.items():
@@ -167,7 +194,7 @@ def _check_chunks(run: Run, plan: PlanFile, published: frozenset[str]) -> Iterat
     found = Counter(row.chunk for row in run.rows)
     for chunk in plan.chunks:
         rows, expected = found.pop(chunk.id, None), chunk.attempts(plan.recipe.copies)
-        if rows is None and chunk.id not in published and run.published:
+        if rows is None and chunk.id not in published and run.published and expected:
             yield Finding(f"{run.name}: {chunk.id}", "chunk_missing", "planned, and in no run")
         elif rows not in (None, expected):
             detail = f"{rows} rows for {chunk.samples} samples, expected {expected}"
@@ -177,10 +204,10 @@ def _check_chunks(run: Run, plan: PlanFile, published: frozenset[str]) -> Iterat
 
 
 def check_order(runs: Sequence[Run], slots: Sequence[Slot]) -> Iterator[Finding]:
-    """Each published chunk belongs to one run, the one whose slot names it. The rows of a regated
-    run are those of its origin.
+    """Each published chunk belongs to one run, the one whose slot names it. The rows of a run that
+    supersedes another are those of its origin.
     """
-    regated = {run.name: run.regate.run for run in runs if run.regate is not None}
+    regated = {run.name: run.origin for run in runs if run.origin is not None}
     published = {
         run.name: {row.chunk for row in run.rows}
         for run in runs
@@ -202,12 +229,13 @@ def check_order(runs: Sequence[Run], slots: Sequence[Slot]) -> Iterator[Finding]
             yield Finding(name, "slot_without_index", f"and {len(lost)} chunks are not pending")
         elif name not in pending:
             yield Finding(name, "run_unfinished", "not published; start it again to go on")
-    origins = {slot.run: slot.origin for slot in slots if slot.event == "regated"}
+    origins = {slot.run: slot.origin for slot in slots if slot.origin is not None}
     for name, origin in regated.items():
         if origins.get(name) != origin:
-            yield Finding(name, "slot_differs", f"its plan says that it regates {origin}")
+            yield Finding(name, "slot_differs", f"its plan says that its rows are of {origin}")
     for name in origins.keys() - {run.name for run in runs}:
-        yield Finding(name, "run_unfinished", "not published; start `noiseloom regate` again")
+        detail = "not published; start `noiseloom regate`, or the recipe, again"
+        yield Finding(name, "run_unfinished", detail)
 
 
 def check_regate(run: Run, runs: Mapping[str, Run]) -> Iterator[Finding]:
@@ -225,3 +253,18 @@ def check_regate(run: Run, runs: Mapping[str, Run]) -> Iterator[Finding]:
     if differ:
         detail = f"{differ} rows are not those of {origin.name} under its gates"
         yield Finding(run.name, "regate_differs", detail)
+
+
+def check_follows(run: Run, runs: Mapping[str, Run]) -> Iterator[Finding]:
+    """A run without samples that are gone: rows of the one it was taken from, and no others."""
+    if run.follows is None:
+        return
+    base = runs.get(run.follows.base)
+    if base is None:
+        yield Finding(run.name, "follow_differs", f"{run.follows.base} cannot be read")
+        return
+    of_base = {(row.chunk, row.source_key, row.copy): row for row in base.rows}
+    its = ((of_base.get((row.chunk, row.source_key, row.copy)), row) for row in run.rows)
+    differ = sum(one is None or replace(one, run=run.name) != row for one, row in its)
+    if differ:
+        yield Finding(run.name, "follow_differs", f"{differ} rows are not those of {base.name}")

@@ -1,10 +1,11 @@
 """`noiseloom run RECIPE.yaml`: the whole way, from source shards to a published run.
 
 Start it again after a kill: what is committed is not done again, and the result is that of an
-undisturbed run. Where nothing is left to do, neither Ray nor a model is started. A run whose share
-of failed copies passes its budget stops, unpublished; with a larger budget it goes on from there.
-So does one that is stopped: by Ctrl-C, by SIGTERM (`jobs.stopping`), by a full disk. One whose
-recipe says `publish:` is published on the verdict of a lift test alone (`jobs.verdict`).
+undisturbed run, also where the source has changed meanwhile. Where nothing is left to do, neither
+Ray nor a model is started. Two starts of a recipe on one sink take turns (`pipeline.turns`). A run
+whose share of failed copies passes its budget stops, unpublished; with a larger budget it goes on
+from there. So does one that is stopped: by Ctrl-C, by SIGTERM (`jobs.stopping`), by a full disk.
+One whose recipe says `publish:` is published on the verdict of a lift test alone (`jobs.verdict`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import secrets
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,22 +24,28 @@ from rich.console import Console
 from jobs.cluster import cores
 from jobs.counts import check_conserved, counts_of
 from jobs.fingerprints import make_fingerprints
+from jobs.follow import follow, to_follow
 from jobs.live import Pace, Tally, live_view
-from jobs.plan import RunPlan, make_plan, write_plan
+from jobs.plan import RunPlan, check_recipe, make_plan, write_plan
 from jobs.prompt_check import prompt_table, prompts_said
-from jobs.record import record_exists, versions, write_record
+from jobs.record import Cost, record_exists, versions, write_record
 from jobs.sheet import sheet_path, write_sheet
 from jobs.stage_plan import check_pools, print_stages, widths_here
 from jobs.stopping import stoppable
 from jobs.summary import print_plan, print_summary
 from jobs.tracking import Tracker, deliver_waiting, tracked
+from jobs.unchanged import remember, state_of, unchanged
 from jobs.verdict import check_not_refused, verdict_of
+from pipeline.adoption import adopt, drop_adopted
 from pipeline.attempts import excuse
 from pipeline.croissant import describe
 from pipeline.fingerprinting import journal_of
 from pipeline.index_files import pending_runs, published_path, published_runs, read_index
 from pipeline.publication import committed, publish, unmade
+from pipeline.recipe import FullRecipe
 from pipeline.source import Chunk
+from pipeline.store import Store
+from pipeline.turns import Turn, turn
 from schemas.errors import NoiseloomError, RunError
 from schemas.index import INDEX_SCHEMA
 
@@ -57,31 +65,71 @@ def dry_run(path: str | Path, console: Console) -> None:
 
 
 def augment(path: str | Path, console: Console) -> None:
-    """Runs, or resumes, this recipe."""
-    augment_plan(make_plan(path, console), console)
+    """Runs, or resumes, this recipe. Where the source is as it was when it was last done with, it
+    is not even planned (`jobs.unchanged`).
+    """
+    checked = check_recipe(path)
+    run = unchanged(checked)
+    if run is not None:
+        _say_nothing_to_do(run, "the source has not changed", checked.recipe, console)
+        return
+    state = state_of(checked)
+    planned = make_plan(path, console, checked)
+    planned = augment_plan(planned, console)
+    remember(planned, checked, state)
 
 
-def augment_plan(planned: RunPlan, console: Console) -> None:
-    """Runs, or resumes, what is planned: a recipe's run, or another run's retry."""
+def augment_plan(planned: RunPlan, console: Console) -> RunPlan:
+    """Runs, or resumes, what is planned: a recipe's run, or another run's retry. What was done is
+    planned anew where another start had to be waited for.
+    """
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     with stoppable():
-        _augment(planned, console)
+        if _nothing_to_do(planned, console):
+            return planned
+        with turn(planned.store, planned.file.stem, say) as mine:
+            if mine.waited and planned.retry is None:
+                planned = make_plan(planned.file, console)
+            if not mine.waited or not _nothing_to_do(planned, console):
+                mine.plan(planned.run)
+                _augment(planned, mine, console)
+    return planned
 
 
-def _augment(planned: RunPlan, console: Console) -> None:
+def _nothing_to_do(planned: RunPlan, console: Console) -> bool:
     check_not_refused(planned)
+    if _missing(planned) or _unfinished(planned) or to_follow(planned):
+        return False
+    many = f"all {len(planned.due)} chunks are published"
+    _say_nothing_to_do(planned.run, many, planned.recipe, console)
+    return True
+
+
+def _say_nothing_to_do(run: str, why: str, recipe: FullRecipe, console: Console) -> None:
+    console.print(f"{run}: nothing to do, {why}", highlight=False, soft_wrap=True)
+    deliver_waiting(recipe.tracking, run, Store(recipe.sink), console)
+
+
+def _missing(planned: RunPlan) -> list[Chunk]:
     done = committed(planned.store, planned.run)
-    missing = [chunk for chunk in planned.chunks if chunk.id not in done]
+    return [chunk for chunk in planned.due if chunk.id not in done]
+
+
+def _augment(planned: RunPlan, mine: Turn, console: Console) -> None:
+    missing = _missing(planned)
     if not missing and not _unfinished(planned):
-        many = len(planned.chunks)
-        console.print(f"{planned.run}: nothing to do, all {many} chunks are published")
-        deliver_waiting(planned.recipe.tracking, planned.run, planned.store, console)
+        follow(planned, console)
         return
     check_pools(planned)
-    console.print(_opening(planned, len(missing)), highlight=False)
     write_plan(planned)
+    taken = adopt(planned.store, planned.run, [chunk.id for chunk in missing])
+    missing = _missing(planned)
+    console.print(_opening(planned, len(missing)), highlight=False)
+    for run, chunks in taken.items():
+        console.print(f"{chunks} chunks are taken over from {run}, which was not finished")
     with tracked(planned.recipe.tracking, planned, versions(), console) as tracker:
-        pace = _weave(planned, missing, tracker, console) if missing else Pace(0, 0.0)
-        _finish(planned, pace, tracker, console)
+        pace = _weave(planned, missing, mine, tracker, console) if missing else Pace(0, 0.0)
+        _finish(planned, pace, mine, tracker, console)
 
 
 def _unfinished(planned: RunPlan) -> bool:
@@ -93,12 +141,14 @@ def _unfinished(planned: RunPlan) -> bool:
 
 
 def _opening(planned: RunPlan, missing: int) -> str:
-    chunks, copies = len(planned.chunks), planned.attempts
+    chunks, copies = len(planned.due), planned.attempts
     found = f", {chunks - missing} of them committed before" if missing < chunks else ""
     return f"{planned.run}: {planned.samples} samples, {copies} copies, {chunks} chunks{found}"
 
 
-def _weave(planned: RunPlan, missing: Sequence[Chunk], tracker: Tracker, console: Console) -> Pace:
+def _weave(
+    planned: RunPlan, missing: Sequence[Chunk], mine: Turn, tracker: Tracker, console: Console
+) -> Pace:
     """The missing chunks, woven and committed; the pace of this session."""
     from jobs.ray_session import ray_session
 
@@ -122,6 +172,7 @@ def _weave(planned: RunPlan, missing: Sequence[Chunk], tracker: Tracker, console
         for receipt in stack.enter_context(closing(flow)):
             # Actors and models start once: the clock runs from where the first chunk's ops began.
             start = start or time.monotonic() - receipt.seconds
+            mine.spend(receipt.seconds)
             tally = tally.plus(receipt)
             under_way.discard(receipt.chunk)
             stages = tuple(a + b for a, b in zip(pace.stages, receipt.stages, strict=True))
@@ -144,7 +195,7 @@ def _excused(planned: RunPlan, under_way: Collection[str]) -> Iterator[None]:
         raise
 
 
-def _finish(planned: RunPlan, pace: Pace, tracker: Tracker, console: Console) -> None:
+def _finish(planned: RunPlan, pace: Pace, mine: Turn, tracker: Tracker, console: Console) -> None:
     """Publishes, if the verdict allows it, and leaves the pictures and the record; a step may find
     itself done already.
     """
@@ -154,7 +205,9 @@ def _finish(planned: RunPlan, pace: Pace, tracker: Tracker, console: Console) ->
     check_conserved(planned, index)
     _check_budget(planned, counts.failed, counts.attempted)
     verdict = verdict_of(planned, tracker, console)
-    publish(store, run, [chunk.id for chunk in planned.chunks])
+    order = [chunk.id for chunk in planned.due]
+    publish(store, run, order)
+    drop_adopted(store, run, order)
     index = read_index(store, [run])  # without the chunks that another run published meanwhile
     counts = counts_of(index)
     check_conserved(planned, index)
@@ -163,8 +216,12 @@ def _finish(planned: RunPlan, pace: Pace, tracker: Tracker, console: Console) ->
     if sheet is not None:
         tracker.picture("contact_sheet.png", sheet_path(planned.run))
     tracker.output(store.at(published_path(run)), describe(store, run))
-    write_record(planned, counts, pace, tracker.run_id, verdict)
+    made = set(index["chunk"].unique().to_pylist())
+    cost = Cost.of(planned, made, mine.spent())
+    write_record(planned, counts, pace, cost, tracker.run_id, verdict)
+    mine.finish()
     print_summary(planned, counts, pace, console)
+    follow(planned, console)
 
 
 def _rows(planned: RunPlan) -> pa.Table:

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from jobs.cluster_cli import logs, status, stop, submit
 from jobs.export_cli import export
+from jobs.history_cli import history
 from jobs.import_cli import app as import_app
 from jobs.models_cli import app as models_app
 from jobs.schedule_cli import schedule
@@ -35,7 +36,7 @@ app.add_typer(import_app)
 app.command()(export)
 app.add_typer(models_app)
 app.command()(schedule)
-for _command in (submit, status, logs, stop):
+for _command in (submit, status, logs, stop, history):
     app.command()(_command)
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="a recipe, as YAML")]

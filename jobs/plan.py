@@ -16,11 +16,14 @@ from typing import Final
 from rich.console import Console
 
 from jobs.rare import share_copies
+from pipeline.adoption import committed_elsewhere
 from pipeline.claim import wait_for_gc
 from pipeline.index_files import sink_errors
 from pipeline.known import known_path
+from pipeline.made import without_made
 from pipeline.model import ModelCard
 from pipeline.model_check import check_models, digests
+from pipeline.publication import committed
 from pipeline.rarity import Rarity
 from pipeline.recipe import FullRecipe, load_recipe, needs_known
 from pipeline.secrets import without_secrets
@@ -44,7 +47,8 @@ class Retry:
 @dataclass(frozen=True)
 class RunPlan:
     """Everything that is known before the first chunk is read. `known`: where the sink keeps the
-    fingerprints of all images of the source, where a gate asks for them.
+    fingerprints of all images of the source, where a gate asks for them. `whole`: the chunks with
+    all their copies, where some of these were made before (`pipeline.made`).
     """
 
     file: Path
@@ -56,6 +60,12 @@ class RunPlan:
     findings: tuple[ShardFinding, ...] = ()
     retry: Retry | None = None
     known: tuple[str, ...] = ()
+    whole: tuple[Chunk, ...] = ()
+
+    @property
+    def due(self) -> list[Chunk]:
+        """The chunks of which there is anything to make, in this run or an earlier one."""
+        return [chunk for chunk in self.chunks if chunk.attempts(self.recipe.copies)]
 
     @property
     def models(self) -> dict[str, str]:
@@ -113,7 +123,10 @@ class RunPlan:
             "recipe": self.recipe.model_dump(mode="json", exclude={"tracking"}),
             "models": self.models,
             "source": [asdict(shard) for shard in self.shards],
-            "chunks": [_chunk_json(chunk) for chunk in self.chunks],
+            "chunks": [
+                _chunk_json(*pair)
+                for pair in zip(self.chunks, self.whole or self.chunks, strict=True)
+            ],
             "findings": [asdict(finding) for finding in self.findings],
             "tracking": {
                 "uri": None if tracking.uri is None else without_secrets(tracking.uri),
@@ -129,19 +142,34 @@ class RunPlan:
         return (json.dumps(record, indent=1, sort_keys=True) + "\n").encode()
 
 
-def _chunk_json(chunk: Chunk) -> dict[str, object]:
+def _chunk_json(chunk: Chunk, whole: Chunk) -> dict[str, object]:
+    """`whole`: how many copies it would have, had none been made before."""
     place: dict[str, object] = {"id": chunk.id, "shard": chunk.shard.url, "ordinal": chunk.ordinal}
     record = place | {"samples": len(chunk.samples)}
+    if chunk.id != whole.id:
+        record["whole"] = _named_copies(whole)
+    copies = _named_copies(chunk)
+    return record if copies is None else record | {"copies": copies}
+
+
+def _named_copies(chunk: Chunk) -> list[int] | None:
+    """How many copies are made of each sample; None where the recipe says it for all."""
     named = [sample.copies for sample in chunk.samples if sample.copies is not None]
-    if len(named) < len(chunk.samples):
-        return record
-    return record | {"copies": [len(copies) for copies in named]}
+    return [len(copies) for copies in named] if len(named) == len(chunk.samples) else None
 
 
-def make_plan(path: str | Path, console: Console | None = None) -> RunPlan:
-    """Reads and checks the recipe, the models' cards and the headers of every source shard; for
-    `budget.rare` also the labels, unless the sink holds the plan already.
-    """
+@dataclass(frozen=True)
+class Checked:
+    """A recipe that is right, with its models' cards and its digest; nothing of its source."""
+
+    file: Path
+    recipe: FullRecipe
+    cards: dict[str, ModelCard]
+    digest: str
+
+
+def check_recipe(path: str | Path) -> Checked:
+    """Reads and checks the recipe and the models' cards."""
     _check_name(Path(path))
     recipe = load_recipe(path)
     try:
@@ -149,15 +177,48 @@ def make_plan(path: str | Path, console: Console | None = None) -> RunPlan:
     except ValueError as error:
         raise RecipeError(f"{path}: sink: {error}") from None
     cards = check_models(recipe)
-    digest = recipe.digest(digests(cards))
+    return Checked(Path(path), recipe, cards, recipe.digest(digests(cards)))
+
+
+def make_plan(
+    path: str | Path, console: Console | None = None, checked: Checked | None = None
+) -> RunPlan:
+    """Checks the recipe, unless it is `checked`, and the headers of every source shard; reads the
+    labels for `budget.rare`, unless the sink holds the plan already, and the bytes of samples that
+    may have been made before.
+    """
+    of = checked or check_recipe(path)
+    recipe, digest = of.recipe, of.digest
     source = plan(recipe.source, recipe.chunk_size, digest)
-    planned = RunPlan(Path(path), recipe, cards, digest, source.chunks, findings=source.findings)
+    planned = RunPlan(of.file, recipe, of.cards, digest, source.chunks, findings=source.findings)
     if needs_known(recipe):
         planned = replace(planned, known=_known(planned))
-    if recipe.budget.rare is None:
-        return planned
-    shared, rarity = share_copies(source.chunks, recipe, planned.store, planned.path, console)
-    return replace(planned, chunks=shared, rarity=rarity)
+    if recipe.budget.rare is not None:
+        shared, rarity = share_copies(source.chunks, recipe, planned.store, planned.path, console)
+        planned = replace(planned, chunks=shared, rarity=rarity)
+    return _without_made(planned)
+
+
+def _without_made(planned: RunPlan) -> RunPlan:
+    """The plan without copies that were made before. A chunk that is committed, or stands in the
+    plan of this very run, stays as it was planned.
+    """
+    store, recipe = planned.store, planned.recipe
+    done = {*committed(store, planned.run), *committed_elsewhere(store, planned.run)}
+    done |= _planned_before(store, planned.path)
+    usual = (planned.digest, recipe.copies)
+    left = without_made(planned.chunks, store, recipe.source, usual, done)
+    return (
+        planned if left == planned.chunks else replace(planned, chunks=left, whole=planned.chunks)
+    )
+
+
+def _planned_before(store: Store, path: str) -> set[str]:
+    with sink_errors(store):
+        try:
+            return {str(chunk["id"]) for chunk in json.loads(store.read(path))["chunks"]}
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return set()
 
 
 def _known(planned: RunPlan) -> tuple[str, ...]:

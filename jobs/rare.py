@@ -24,6 +24,7 @@ from pipeline.store import Store
 class _Planned(BaseModel):
     samples: int
     copies: tuple[int, ...] | None = None
+    whole: tuple[int, ...] | None = None
 
 
 class _Kept(BaseModel):
@@ -82,7 +83,7 @@ def _as_planned(
     chunks: Sequence[Chunk], kept: _Kept, copies: int
 ) -> tuple[tuple[Chunk, ...], Rarity]:
     shared = tuple(
-        with_copies(chunk, plan.copies or (copies,) * plan.samples, copies)
+        with_copies(chunk, plan.whole or plan.copies or (copies,) * plan.samples, copies)
         for chunk, plan in zip(chunks, kept.chunks, strict=True)
     )
     return shared, kept.rare

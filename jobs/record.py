@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import platform
-from dataclasses import asdict
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -17,9 +18,29 @@ from jobs.plan import RunPlan
 from jobs.stage_plan import stage_records
 from jobs.verdict import RunVerdict
 from pipeline.index_files import sink_errors
+from pipeline.secrets import without_secrets
 from pipeline.store import Store
 
 _PACKAGES = ("noiseloom", "ray", "torch", "diffusers", "albumentations", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run has cost: source samples that it made copies of, seconds in ops over all its
+    starts, and these times the GPUs of an actor.
+    """
+
+    samples: int
+    seconds: float
+    gpu_seconds: float
+
+    @classmethod
+    def of(cls, planned: RunPlan, chunks: Collection[str], seconds: float) -> Cost:
+        """Of a run that has made these chunks in so many seconds."""
+        its = [chunk for chunk in planned.chunks if chunk.id in chunks]
+        samples = sum(n > 0 for chunk in its for n in chunk.copies(planned.recipe.copies))
+        gpus = planned.recipe.resources.gpus
+        return cls(samples, round(seconds, 3), round(seconds * gpus, 3))
 
 
 def versions() -> dict[str, str]:
@@ -42,10 +63,12 @@ def write_record(
     planned: RunPlan,
     counts: Counts,
     pace: Pace,
+    cost: Cost,
     mlflow_run: str | None,
     verdict: RunVerdict | None = None,
 ) -> None:
     """Create-only: of two processes that finish a run, the first one's times count."""
+    tracking = planned.recipe.tracking
     record = {
         "run": planned.run,
         "digest": planned.digest,
@@ -63,10 +86,15 @@ def write_record(
             "repairs": {f"{slug}.{policy}": n for (slug, policy), n in counts.repairs.items()},
         },
         "verdict": None if verdict is None else verdict.model_dump(mode="json"),
+        "cost": asdict(cost),
         "last_session": {"images": pace.images, "seconds": round(pace.seconds, 3)},
         "stages": stage_records(planned, pace.images, pace.stages),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "mlflow": {"experiment": planned.recipe.tracking.experiment, "run": mlflow_run},
+        "mlflow": {
+            "experiment": tracking.experiment,
+            "run": mlflow_run,
+            "uri": None if tracking.uri is None else without_secrets(tracking.uri),
+        },
         "versions": versions(),
     }
     text = json.dumps(record, indent=1, sort_keys=True) + "\n"

@@ -124,10 +124,9 @@ def _origins(store: Store, run: str) -> Iterator[_Origin]:
     if not names:
         raise SinkError(f"{store.url}: no run is published here")
     plans = {name: _plan(store, name) for name in names}
-    named = plans[run].regate if run in plans else None
-    wanted = run if named is None else named.run
+    wanted = run if run not in plans else plans[run].origin or run
     for name, plan in plans.items():
-        if plan.regate is None and wanted in (ALL, name):
+        if plan.origin is None and wanted in (ALL, name):
             yield _Origin(name, plan)
 
 

@@ -72,14 +72,14 @@ def retries(store: Store, run: str | None, console: Console) -> Iterator[RunPlan
 
 def _families(store: Store, run: str | None) -> Iterator[_Family]:
     """All published runs that are no retries, or the one that is named, also by its retry. What
-    `noiseloom regate` made has the failed copies of its origin, which are the origin's to retry.
+    `noiseloom regate` made, or `follow_deletions`, has failed copies that are its origin's.
     """
     names = published_runs(store)
     if run is not None and run not in names:
         there = ", ".join(names) or "none"
         raise SinkError(f"{store.url}: no run {run} is published; there are: {there}")
     plans = {name: read_run_file(store, f"runs/{name}.plan.json", PlanFile) for name in names}
-    regated = {name: plan.regate.run for name, plan in plans.items() if plan and plan.regate}
+    regated = {name: plan.origin for name, plan in plans.items() if plan and plan.origin}
     run = regated.get(run or "", run)
     plans = {name: plan for name, plan in plans.items() if name not in regated}
     known: dict[str, dict[int, str]] = {}

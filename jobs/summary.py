@@ -50,8 +50,8 @@ def print_plan(planned: RunPlan, done: AbstractSet[str], console: Console) -> No
         table.add_row("gate", gate.kind)
     more = "" if planned.rarity is None else ", more with rare classes"
     table.add_row("copies", f"{recipe.copies} each{more}, {planned.attempts} in all")
-    there = sum(chunk.id in done for chunk in planned.chunks)
-    table.add_row("chunks", f"{len(planned.chunks)}, {there} of them committed")
+    there = sum(chunk.id in done for chunk in planned.due)
+    table.add_row("chunks", f"{len(planned.due)}, {there} of them committed")
     if recipe.publish is not None:
         words = f"only if {recipe.publish.require}, by {recipe.publish.lift}"
         table.add_row("publish", escape(words))

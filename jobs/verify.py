@@ -23,6 +23,7 @@ from jobs.audit import (
     PlanFile,
     RecordFile,
     Run,
+    check_follows,
     check_order,
     check_regate,
     check_run,
@@ -67,7 +68,7 @@ def verify(sink: str, replay: int, console: Console) -> int:
                 findings += [finding] if finding is not None else []
                 progress.advance(task)
     count = status_counts(counted)
-    more = f" ({len(again)} of them judged again since)" if again else ""
+    more = f" ({len(again)} of them superseded since)" if again else ""
     told = (
         f"{sink}: {len(runs)} runs{more}, {count.attempted} copies ({count.kept} kept, "
         f"{count.rejected} rejected, {count.failed} failed), {len(by_tar)} tars, "
@@ -98,6 +99,7 @@ def _read_runs(store: Store) -> tuple[list[Run], list[Slot], list[Finding]]:
     by_name = {run.name: run for run in runs}
     for run in runs:
         findings += [*check_run(run, chunks), *check_regate(run, by_name)]
+        findings += check_follows(run, by_name)
     slots: list[Slot] = []
     try:
         slots = read_slots(store)

@@ -30,7 +30,7 @@ PATIENCE_S: Final = 60.0
 @contextmanager
 def claimed(store: Store) -> Iterator[None]:
     """The claim is there inside the block; SinkError where another gc is at work."""
-    mine = f"{_host()}.{os.getpid()}"
+    mine = f"{this_host()}.{os.getpid()}"
     with sink_errors(store):
         store.create(f"{CLAIMS}/{mine}", b"\n")
         try:
@@ -42,7 +42,7 @@ def claimed(store: Store) -> Iterator[None]:
 
 def wait_for_gc(store: Store, patience_s: float = PATIENCE_S) -> None:
     """Returns when no gc is at work; SinkError where one goes on and on."""
-    mine = f"{_host()}.{os.getpid()}"
+    mine = f"{this_host()}.{os.getpid()}"
     end = time.monotonic() + patience_s
     with sink_errors(store):
         while _others(store, mine) and time.monotonic() < end:
@@ -77,9 +77,10 @@ def _others(store: Store, mine: str) -> list[str]:
 
 def _gone(name: str) -> bool:
     host, _, pid = name.rpartition(".")
-    return host == _host() and pid.isdecimal() and not alive(int(pid))
+    return host == this_host() and pid.isdecimal() and not alive(int(pid))
 
 
-def _host() -> str:
+def this_host() -> str:
+    """The name of this machine, without dots."""
     name = socket.gethostname()
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "here"

@@ -9,9 +9,10 @@ own rerun makes it, or whoever publishes next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import pyarrow as pa
 
@@ -19,6 +20,7 @@ from pipeline.index_files import (
     PENDING,
     READERS,
     index_file,
+    joined_up,
     pending_chunks,
     pending_path,
     pending_runs,
@@ -50,11 +52,11 @@ def publish(store: Store, run: str, order: Sequence[str]) -> None:
     finish what was interrupted, be it this run's publishing or another's.
     """
     with sink_errors(store):
-        slot, tables = _take_slot(store, run, order)
-        if not _write_index(store, slot, tables):
+        slot, rows = _take_slot(store, run, order)
+        if not _write_index(store, slot, rows):
             raise SinkError(f"{store.url}: {run}: rows of its slot are gone; who deleted them?")
         for other in unmade(store):
-            _write_index(store, other, {})
+            _write_index(store, other, None)
         drop(store, run)
 
 
@@ -76,8 +78,15 @@ def current_runs(store: Store, *, pending: bool = False) -> list[str]:
     return sorted({*there, *under_way} - gone)
 
 
-def publish_again(store: Store, run: str, origin: str, make: Callable[[], bytes]) -> None:
-    """Publishes the rows of `origin` as `run`, judged by other gates, and makes it the current one.
+def publish_again(
+    store: Store,
+    run: str,
+    origin: str,
+    make: Callable[[], bytes],
+    event: Literal["regated", "followed"] = "regated",
+) -> None:
+    """Publishes the rows of `origin` as `run`, judged by other gates, or without those of samples
+    that are gone, and makes it the current one.
 
     `make` gives the index file, the same one every time; it is asked only where there is none yet.
     A process that dies before the file is there leaves the run current that was.
@@ -89,7 +98,7 @@ def publish_again(store: Store, run: str, origin: str, make: Callable[[], bytes]
             slots = read_slots(store)
             slot_of(slots, run)  # it may be being given up
             last = [slot.run for slot in slots if slot.origin == origin][-1:]
-            slot = Slot(run=run, event="regated", origin=origin)
+            slot = Slot(run=run, event=event, origin=origin)
             if last == [run] or add_slot(store, slots, slot):
                 break
         if index is not None:
@@ -101,42 +110,57 @@ def drop(store: Store, run: str) -> None:
     store.delete_many([*store.list(f"{PENDING}/{run}"), *store.list(f"{ATTEMPTS}/{run}")])
 
 
-def _take_slot(store: Store, run: str, order: Sequence[str]) -> tuple[Slot, Mapping[str, pa.Table]]:
-    """The run's slot, taken now or before, and what was read of its pending files."""
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of these chunks, in order, in as many tables as it takes."""
+
+    chunks: tuple[str, ...]
+    tables: Sequence[pa.Table]
+
+
+def _take_slot(store: Store, run: str, order: Sequence[str]) -> tuple[Slot, _Rows | None]:
+    """The run's slot, and what was read of its pending files; None where it was taken before."""
     while True:
         slots = read_slots(store)  # before the pending files: `gc --abandon` deletes after its slot
         slot = slot_of(slots, run)
         if slot is not None:
-            return slot, {}
+            return slot, None
         taken, there = owners(slots), set(pending_chunks(store, run))
-        tables = _whole(store, run, [c for c in order if c in there and c not in taken])
-        missing = [chunk for chunk in order if chunk not in taken and chunk not in tables]
+        rows, whole = _read_whole(store, run, [c for c in order if c in there and c not in taken])
+        missing = [chunk for chunk in order if chunk not in taken and chunk not in whole]
         moved = missing and read_slots(store) != slots  # published and dropped meanwhile
         if missing and not moved:
             raise RunError(
                 f"{run}: {len(missing)} of {len(order)} chunks are not committed, {missing[0]} is "
                 "the first; start the run again to make them"
             )
-        slot = Slot(run=run, chunks=tuple(tables))
+        slot = Slot(run=run, chunks=rows.chunks)
         if not missing and add_slot(store, slots, slot):
-            return slot, tables
+            return slot, rows
 
 
-def _whole(store: Store, run: str, chunks: Sequence[str]) -> dict[str, pa.Table]:
-    """The rows of those chunks whose tars are all there. Where somebody deleted a tar, the pending
-    file that names it goes too, so that the next start makes the chunk again.
+def _read_whole(store: Store, run: str, chunks: Sequence[str]) -> tuple[_Rows, set[str]]:
+    """The rows of those chunks that are there, and which of them have all their tars. Where
+    somebody deleted a tar, the pending file that names it goes too, so that the next start makes
+    the chunk again.
     """
+    named: dict[str, set[str]] = {}
+
+    def noting(tables: Iterable[pa.Table | None]) -> Iterator[pa.Table]:
+        for chunk, table in zip(chunks, tables, strict=True):
+            if table is not None:
+                named[chunk] = tars_of(table)
+                yield table
+
     with ThreadPoolExecutor(READERS) as pool:
         read = pool.map(lambda chunk: _read_if_there(store, pending_path(run, chunk)), chunks)
-        tables = {chunk: t for chunk, t in zip(chunks, read, strict=True) if t is not None}
-    named = {chunk: tars_of(table) for chunk, table in tables.items()}
+        joined = list(joined_up(noting(read)))
     folders = {path.partition("/")[0] for paths in named.values() for path in paths}
     there = {path for folder in folders for path in store.list(folder)}
-    for chunk, paths in named.items():
-        if not paths <= there:
-            store.delete(pending_path(run, chunk))
-            del tables[chunk]
-    return tables
+    broken = [chunk for chunk, paths in named.items() if not paths <= there]
+    for chunk in broken:
+        store.delete(pending_path(run, chunk))
+    return _Rows(tuple(named), joined), named.keys() - set(broken)
 
 
 def _read_if_there(store: Store, path: str) -> pa.Table | None:
@@ -146,17 +170,19 @@ def _read_if_there(store: Store, path: str) -> pa.Table | None:
         return None
 
 
-def _write_index(store: Store, slot: Slot, tables: Mapping[str, pa.Table]) -> bool:
+def _write_index(store: Store, slot: Slot, rows: _Rows | None) -> bool:
     """Makes the index file of a slot, unless it is there; False where its rows are gone."""
     path = published_path(slot.run)
     if store.exists(path):
         return True
     try:
-        parts = [
-            tables[chunk] if chunk in tables else read_table(store, pending_path(slot.run, chunk))
-            for chunk in slot.chunks
-        ]
+        if rows is None or rows.chunks != slot.chunks:
+            with ThreadPoolExecutor(READERS) as pool:
+                paths = [pending_path(slot.run, chunk) for chunk in slot.chunks]
+                tables = list(joined_up(pool.map(lambda one: read_table(store, one), paths)))
+        else:
+            tables = list(rows.tables)
     except FileNotFoundError:
         return store.exists(path)  # another process was faster, and has cleaned up
-    store.create(path, index_file(parts))
+    store.create(path, index_file(tables))
     return True

@@ -11,6 +11,9 @@ without chunks: `{"run": R, "event": "regated", "origin": O}`. Of an origin and 
 the one whose slot is the last is current, from the moment that its index file is there; the others
 are superseded, and who reads all runs passes them over.
 
+So has a run without the rows of samples that are gone (`pipeline.deletions`), with the event
+`followed`; one of that event without an origin says which night's source all others follow.
+
 Slots are never deleted. `noiseloom gc --abandon RUN` adds two that have an `event` and no chunks:
 `given_up` before it deletes the run's files, from which on the run cannot publish, and `cleared`
 after it, from which on a run of this name may begin anew.
@@ -32,15 +35,15 @@ ORDER: Final = "index/_order"
 
 
 class Slot(BaseModel):
-    """One step in the order of the sink: a run published, judged again, or given up. `origin` is
-    the run whose rows a regated one holds.
+    """One step in the order of the sink: a run published, judged again, without what is gone, or
+    given up. `origin` is the run whose rows one holds that made none itself.
     """
 
     model_config = ConfigDict(frozen=True)
 
     run: str
     chunks: tuple[str, ...] = ()
-    event: Literal["published", "regated", "given_up", "cleared"] = "published"
+    event: Literal["published", "regated", "followed", "given_up", "cleared"] = "published"
     origin: str | None = None
 
 

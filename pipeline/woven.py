@@ -81,10 +81,17 @@ class Judged:
     scores: tuple[Score, ...] = ()
 
 
+def sample_id(content: str, copy: int, digest: str) -> str:
+    """What the index calls a copy: the hash of its source's bytes, its number, the recipe's digest:
+    the same id is the same sample, made again.
+    """
+    return digest_of([content, copy, digest])
+
+
 def finished(copy: Copy, judged: Judged, recipe: FullRecipe, context: RunContext) -> WovenCopy:
     """The row of a copy that went all the way, or failed on it, and its members."""
     row = IndexRow(
-        sample_id=digest_of([copy.encoded.content, copy.copy, context.recipe_digest]),
+        sample_id=sample_id(copy.encoded.content, copy.copy, context.recipe_digest),
         status="failed",
         reason=None,
         detail=None,

@@ -163,7 +163,7 @@ class Publish(Spec):
 
 class Recipe(Spec, Generic[OpT, GateT]):
     """A whole run. `digest()` covers what shapes the output: not the sink, the resources, the
-    tracking or what publishing asks for.
+    tracking, or what is published and what not.
     """
 
     source: Source
@@ -179,11 +179,14 @@ class Recipe(Spec, Generic[OpT, GateT]):
     tracking: Tracking = Field(default_factory=Tracking)
     budget: Budget = Field(default_factory=Budget)
     publish: Publish | None = None
+    follow_deletions: bool = Field(
+        False, description="copies of sources that are gone leave what is published"
+    )
 
     def digest(self, model_digests: dict[str, str]) -> str:
         """16 hex digits over everything that shapes the output, models by their content."""
         around = {"sink", "models", "resources", "tracking", "budget", "publish"}
-        shape = self.model_dump(mode="json", exclude=around)
+        shape = self.model_dump(mode="json", exclude=around | {"follow_deletions"})
         shape["source"].pop("shards")
         for op in shape["ops"]:
             op.pop("resources", None)

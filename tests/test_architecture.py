@@ -12,7 +12,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = ("schemas", "pipeline", "jobs")
 FILES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
-ENTRIES = ("cli", "cluster_cli", "export_cli", "import_cli", "models_cli", "schedule_cli")
+ENTRIES = (
+    "cli",
+    "cluster_cli",
+    "export_cli",
+    "history_cli",
+    "import_cli",
+    "models_cli",
+    "schedule_cli",
+)  # the command line
 SCHEMAS_MAY_IMPORT = {"numpy", "pydantic", "pyarrow"}
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from jobs.counts import counts_of
 from jobs.live import Pace
 from jobs.plan import RunPlan, make_plan, write_plan
-from jobs.record import write_record
+from jobs.record import Cost, write_record
 from jobs.verify import verify
 from pipeline.fingerprinting import make_known, shard_images
 from pipeline.index_files import read_index
@@ -79,9 +79,10 @@ def weave(planned: RunPlan) -> None:
 
 def finish(planned: RunPlan) -> None:
     """Publishes, and writes the record."""
-    publish(planned.store, planned.run, [chunk.id for chunk in planned.chunks])
+    publish(planned.store, planned.run, [chunk.id for chunk in planned.due])
     counts = counts_of(read_index(planned.store, [planned.run]))
-    write_record(planned, counts, Pace(14, 1.0), None)
+    made = {chunk.id for chunk in planned.due}
+    write_record(planned, counts, Pace(14, 1.0), Cost.of(planned, made, 1.0), None)
 
 
 def in_sink(planned: RunPlan, url: str) -> RunPlan:

@@ -15,7 +15,7 @@ from rich.console import Console
 from jobs.counts import check_conserved, counts_of
 from jobs.live import Pace
 from jobs.plan import RunPlan, make_plan, write_plan
-from jobs.record import record_path, write_record
+from jobs.record import Cost, record_path, write_record
 from jobs.sheet import chosen, sheet_path, write_sheet
 from jobs.summary import finding_lines, print_plan, print_summary
 from pipeline.index_files import read_index
@@ -91,7 +91,7 @@ def test_what_is_wrong_with_a_shard_is_told_before_and_after_and_kept(
 def test_the_record_of_a_run_holds_the_findings(planned: RunPlan) -> None:
     (planned.file.parent / "train-2.tar").write_bytes(b"no tar")
     found = make_plan(planned.file)
-    write_record(found, counts_of(rows_to_table([])), Pace(0, 0.0), None)
+    write_record(found, counts_of(rows_to_table([])), Pace(0, 0.0), Cost(0, 0.0, 0.0), None)
     record = json.loads(found.store.read(record_path(found.run)))
     assert [one["slug"] for one in record["findings"]] == ["not_a_tar", "no_samples"]
 

@@ -94,7 +94,7 @@ def test_what_was_rejected_and_stored_is_brought_back(stored: RunPlan, tmp_path:
     changed = {"run", "status", "reason", "detail"}
     for old, new in zip(before, after, strict=True):
         assert replace(new, **{name: getattr(old, name) for name in changed}) == old
-    assert "2 runs (1 of them judged again since), 14 copies (12 kept, 0 rejected, 2 failed)" in (
+    assert "2 runs (1 of them superseded since), 14 copies (12 kept, 0 rejected, 2 failed)" in (
         verified(planned.recipe.sink, replay=12)
     )
 

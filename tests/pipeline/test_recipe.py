@@ -162,7 +162,7 @@ def test_storing_what_is_rejected_is_part_of_the_digest_and_dropping_it_is_not(
     written: Path,
 ) -> None:
     recipe = load_recipe(written)
-    others = {"sink", "models", "resources", "tracking", "budget", "publish"}
+    others = {"sink", "models", "resources", "tracking", "budget", "publish", "follow_deletions"}
     shape = recipe.model_dump(mode="json", exclude=others)
     shape["source"].pop("shards")
     shape["source"]["repair"] = {}

@@ -1,0 +1,268 @@
+"""`python infra/scaling/simulate.py --chunks 1000 5000`: what a chunk costs when it does nothing.
+
+A real run of `pipeline.flow.run_flow`, with a real Ray on this machine, over chunks of one tiny
+image with an op that mirrors it. For each number of chunks a process of its own: a shard is
+written, planned, woven, committed and published into a folder that is deleted afterwards. Printed
+are memory of the driver as it goes, and seconds and requests for each chunk; the numbers that
+`infra/SCALING.md` computes with.
+
+    driver MB       resident memory: with the plan, when Ray is up, after 10 % ... 100 % of chunks
+    driver CPU      of the driver's own process, by which the run cannot be faster
+    all CPU         of the driver and all of Ray's processes
+    wall            by the clock; on a machine that does other things, too, it says little
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+RECIPE = """
+source: {{shards: '{folder}/stubs.tar'}}
+sink: {folder}/out
+chunk_size: 1
+ops: [{{kind: classic, transforms: [{{HorizontalFlip: {{p: 1.0}}}}]}}]
+resources: {{cpus: 1, pool: [1, 1]}}
+tracking: {{uri: null}}
+"""
+
+
+def main() -> None:
+    """One process for each number of chunks, so that none starts with another's memory."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--chunks", type=int, nargs="+", default=[1000, 5000])
+    parser.add_argument("--parts", action="store_true", help="without Ray: the other numbers")
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one is not None:
+        sys.stdout.write(json.dumps(measured(arguments.one)) + "\n")
+        return
+    if arguments.parts:
+        sys.stdout.write(json.dumps(parts(), indent=1) + "\n")
+        return
+    for chunks in arguments.chunks:
+        command = [sys.executable, __file__, "--one", str(chunks)]
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        sys.stdout.write(json.dumps(json.loads(said.stdout.splitlines()[-1]), indent=1) + "\n")
+        sys.stdout.flush()
+
+
+def measured(chunks: int) -> dict[str, Any]:
+    """One run of so many chunks."""
+    from jobs.plan import make_plan, write_plan
+    from pipeline.index_files import published_path
+    from pipeline.publication import committed, publish
+
+    with tempfile.TemporaryDirectory(prefix="noiseloom-scaling-") as name:
+        folder = Path(name)
+        _write_stubs(folder / "stubs.tar", chunks)
+        recipe = folder / "stubs.yaml"
+        recipe.write_text(RECIPE.format(folder=folder))
+        before, start = _resident(), time.perf_counter()
+        planned = make_plan(recipe)
+        found: dict[str, Any] = {
+            "chunks": chunks,
+            "driver_mb_imported": before,
+            "driver_mb_planned": _resident(),
+            "plan_s": time.perf_counter() - start,
+        }
+        write_plan(planned)
+        plan_bytes = (folder / "out" / planned.path).stat().st_size
+        found |= _flowed(planned)
+        start = time.perf_counter()
+        committed(planned.store, planned.run)
+        found["resume_s"] = time.perf_counter() - start
+        start = time.perf_counter()
+        publish(planned.store, planned.run, [chunk.id for chunk in planned.due])
+        found["publish_s"] = time.perf_counter() - start
+        found["driver_mb_published"] = _resident()
+        index_bytes = (folder / "out" / published_path(planned.run)).stat().st_size
+        found["index_bytes_per_row"] = index_bytes / chunks
+        found["plan_bytes_per_chunk"] = plan_bytes / chunks
+        found["requests_per_chunk"] = _requests(planned.chunks[0], planned)
+        return found
+
+
+def parts(samples: int = 64, chunks: int = 4000) -> dict[str, float]:
+    """What a planned sample and a chunk of 64 take in the driver, and a chunk of one row while it
+    is published.
+    """
+    import cloudpickle
+
+    from pipeline.flow import _read
+    from pipeline.index_files import index_file, pending_path
+    from pipeline.publication import publish
+    from pipeline.source import plan
+    from pipeline.store import Store
+    from schemas.index import INDEX_SCHEMA
+    from schemas.recipe import Source
+
+    with tempfile.TemporaryDirectory(prefix="noiseloom-scaling-") as name:
+        folder = Path(name)
+        _write_stubs(folder / "few.tar", samples)
+        source = Source(shards=(f"{folder}/few.tar",))
+        (chunk,) = plan(source, samples, "0").chunks
+        task = len(cloudpickle.dumps(partial(_read, chunk, source)))
+        _write_stubs(folder / "many.tar", 50_000)
+        before = _resident()
+        many = plan(Source(shards=(f"{folder}/many.tar",)), samples, "0").chunks
+        planned = 1e6 * (_resident() - before) / sum(len(chunk.samples) for chunk in many)
+        row = dict.fromkeys(INDEX_SCHEMA.names) | {"status": "rejected", "run": "r"}
+        row |= {"repairs": [], "members": [], "boxes": [], "labels": [], "ops": [], "scores": []}
+        store, names = Store(f"{folder}/out"), [f"{number:016x}" for number in range(chunks)]
+        for chunk_id in names:
+            table = pa.Table.from_pylist([row | {"chunk": chunk_id}], schema=INDEX_SCHEMA)
+            store.create(pending_path("r", chunk_id), index_file([table]))
+        before, start = _resident(), time.process_time()
+        publish(store, "r", names)
+        return {
+            "planned_bytes_per_sample": planned,
+            "read_task_bytes_of_64": task,
+            "publish_kb_per_chunk": 1e3 * (_resident() - before) / chunks,
+            "publish_cpu_ms_per_chunk": 1e3 * (time.process_time() - start) / chunks,
+        }
+
+
+def _flowed(planned: Any) -> dict[str, Any]:
+    """The run itself; memory at every tenth, and seconds for each chunk from the first tenth on,
+    when actors and workers are up.
+    """
+    from jobs.ray_session import ray_session
+
+    chunks, tenth = len(planned.chunks), max(1, len(planned.chunks) // 10)
+    with ray_session(num_cpus=(os.cpu_count() or 1) + 1):
+        from pipeline.flow import run_flow
+
+        driver_mb, marks = [_resident()], [(0, 0.0, 0.0, 0.0)]
+        flow = run_flow(
+            planned.chunks,
+            planned.recipe,
+            planned.run,
+            planned.digest,
+            secrets.token_hex(8),
+            chunks,
+        )
+        for number, _ in enumerate(flow, 1):
+            if number % tenth == 0:
+                driver_mb.append(_resident())
+                marks.append((number, time.perf_counter(), time.process_time(), _all_cpu()))
+        (n0, wall0, own0, all0), (n1, wall1, own1, all1) = marks[1], marks[-1]
+    each = max(1, n1 - n0)
+    return {
+        "driver_mb": driver_mb,
+        "wall_ms_per_chunk": 1e3 * (wall1 - wall0) / each,
+        "driver_cpu_ms_per_chunk": 1e3 * (own1 - own0) / each,
+        "all_cpu_ms_per_chunk": 1e3 * (all1 - all0) / each,
+        "driver_cpu_ms_per_chunk_by_tenth": [
+            round(1e3 * (b[2] - a[2]) / (b[0] - a[0]), 2) for a, b in pairwise(marks[1:])
+        ],
+    }
+
+
+def _write_stubs(path: Path, samples: int) -> None:
+    """Tiny images, each another, with one box."""
+    import io
+    import tarfile
+
+    import numpy as np
+    from PIL import Image
+
+    label = {"width": 16, "height": 16, "boxes": [[2, 2, 9, 9]], "labels": ["stub"]}
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for number in range(samples):
+            image = np.full((16, 16, 3), number % 251, np.uint8)
+            image[0, 0] = [number % 256, number // 256 % 256, number // 65536]
+            png = io.BytesIO()
+            Image.fromarray(image).save(png, "png", compress_level=1)
+            for suffix, data in (("png", png.getvalue()), ("json", json.dumps(label).encode())):
+                info = tarfile.TarInfo(f"{number:08d}.{suffix}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+
+
+def _requests(chunk: Any, planned: Any) -> dict[str, int]:
+    """What one chunk asks of the stores, by kind; a folder is asked as an object store would be."""
+    from pipeline.attempts import begin
+    from pipeline.sink import commit_chunk
+    from pipeline.source import read_chunk
+    from pipeline.store import Store
+    from pipeline.weave import planned_copies, weave_chunk
+    from pipeline.woven import RunContext
+
+    sink = Store("memory://requests")
+    with _counted() as counts:
+        encoded = read_chunk(chunk, planned.recipe.source)
+        begin(sink, planned.run, chunk.id, "one")
+        context = RunContext(planned.run, planned.digest, chunk.id)
+        woven = [(c.row, c.members) for c in weave_chunk(encoded, planned.recipe, {}, context)]
+        commit_chunk(sink, planned.run, chunk.id, woven, planned_copies(encoded, planned.recipe))
+    return dict(counts)
+
+
+@contextmanager
+def _counted() -> Iterator[Counter[str]]:
+    from pipeline.store import Store
+
+    kinds = {"read": "GET", "stat": "HEAD", "create": "PUT", "entries": "LIST", "list": "LIST"}
+    real, counts = {name: getattr(Store, name) for name in kinds}, Counter[str]()
+
+    def counting(name: str) -> Any:
+        def call(self: Store, *arguments: Any, **named: Any) -> Any:
+            counts[kinds[name]] += 1
+            return real[name](self, *arguments, **named)
+
+        return call
+
+    for name in kinds:
+        setattr(Store, name, counting(name))
+    try:
+        yield counts
+    finally:
+        for name, function in real.items():
+            setattr(Store, name, function)
+
+
+def _resident() -> float:
+    """MB of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
+
+
+def _all_cpu() -> float:
+    """Seconds of this process and of all that it has started."""
+    import psutil
+
+    me = psutil.Process()
+    return sum(_cpu_of(one) for one in (me, *me.children(recursive=True)))
+
+
+def _cpu_of(process: Any) -> float:
+    import psutil
+
+    try:
+        times = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
+if __name__ == "__main__":
+    main()

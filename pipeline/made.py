@@ -1,0 +1,203 @@
+"""What of a source was made before, under another shard: a sample is its key and its bytes.
+
+A chunk's id is of its whole shard: one changed sample, and all chunks of the shard are new. Their
+samples are not. So before a run is planned, the keys in chunks that nobody has committed are looked
+up in the published index; where there are any, the bytes of these chunks are read and hashed, and
+copies that were made of the same bytes, under the same recipe, are not planned again. They stay in
+their chunk to be looked at by the others (`SampleRef.copies`).
+
+    made/<digest of the shard's chunks>.json    {key: {"content": hash, "copies": [numbers]}}
+
+What was found is written once for each such shard, and whoever plans it later reads that: the plan
+of a run that is resumed is the same, and no night reads these bytes again. Nothing is read, nor
+written, of a source whose chunks are all committed, or whose keys are all new.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, RootModel, ValidationError
+
+from pipeline.index_files import index_batches, sink_errors
+from pipeline.publication import current_runs
+from pipeline.source import Chunk, SampleRef, read_chunk
+from pipeline.store import Store
+from pipeline.woven import sample_id
+from schemas.errors import SinkError
+from schemas.recipe import Source, digest_of
+
+FOLDER: Final = "made"
+
+HASHERS: Final = 4
+"""Chunks in memory at once, of at most 128 MB each (`source.MAX_CHUNK`)."""
+
+COLUMNS: Final = ("sample_id", "source_key", "copy", "recipe")
+
+
+class MadeSample(BaseModel):
+    """One sample that was made before: the hash of its bytes, and the numbers of its copies."""
+
+    content: str
+    copies: tuple[int, ...]
+
+    def ids(self, digest: str) -> Iterator[str]:
+        """The ids of these copies in the index, under the recipe of this digest."""
+        yield from (sample_id(self.content, copy, digest) for copy in self.copies)
+
+
+Made = Mapping[str, MadeSample]
+"""Of one shard, by key."""
+
+
+Published = Mapping[str, Mapping[str, int]]
+"""By key: the ids of its copies, and their numbers."""
+
+
+class _MadeFile(RootModel[dict[str, MadeSample]]):
+    pass
+
+
+def without_made(
+    chunks: Sequence[Chunk],
+    store: Store,
+    source: Source,
+    recipe: tuple[str, int],
+    done: Collection[str],
+) -> tuple[Chunk, ...]:
+    """The chunks, without the copies that were made before. `recipe`: its digest, and how many
+    copies it makes of each sample; `done`: chunks that are committed, which stay as they are. A
+    chunk of which nothing is left to make stays, too, without copies.
+    """
+    shards = by_shard(chunks)
+    new = {name: its for name, its in shards.items() if any(c.id not in done for c in its)}
+    if not new:
+        return tuple(chunks)
+    found = {name: made_of(store, name) for name in new.keys() & _known(store)}
+    unknown = {name: [c for c in its if c.id not in done] for name, its in new.items()}
+    unknown = {name: its for name, its in unknown.items() if name not in found}
+    found |= _looked_up(unknown, store, source, recipe)
+    left = {
+        chunk.id: _without(chunk, made, recipe[1])
+        for name, made in found.items()
+        for chunk in shards[name]
+        if chunk.id not in done
+    }
+    return tuple(left.get(chunk.id, chunk) for chunk in chunks)
+
+
+def by_shard(chunks: Iterable[Chunk]) -> dict[str, list[Chunk]]:
+    """The chunks of each shard, by the name of the shard's file here."""
+    of: dict[str, list[Chunk]] = defaultdict(list)
+    for chunk in chunks:
+        of[chunk.shard.content].append(chunk)
+    return {digest_of([chunk.id for chunk in its]): its for its in of.values()}
+
+
+def made_of(store: Store, name: str) -> Made:
+    """What was found of a shard; SinkError where the file is something else."""
+    path = _path(name)
+    with sink_errors(store):
+        data = store.read(path)
+    try:
+        return _MadeFile.model_validate_json(data).root
+    except ValidationError:
+        raise SinkError(
+            f"{store.at(path)}: not what was made before of a shard; delete it to look again"
+        ) from None
+
+
+def known_of(store: Store, chunks: Iterable[Chunk]) -> list[Made]:
+    """What was found of all these shards, those of which nothing was left out."""
+    there = _known(store)
+    with ThreadPoolExecutor(HASHERS) as pool:
+        return list(pool.map(lambda n: made_of(store, n), sorted(by_shard(chunks).keys() & there)))
+
+
+def _known(store: Store) -> set[str]:
+    with sink_errors(store):
+        return {name.removesuffix(".json") for name in store.entries(FOLDER)}
+
+
+def _path(name: str) -> str:
+    return f"{FOLDER}/{name}.json"
+
+
+def _looked_up(
+    shards: Mapping[str, list[Chunk]], store: Store, source: Source, recipe: tuple[str, int]
+) -> dict[str, Made]:
+    """Those of these shards that hold a key that is published: what was made before, if anything,
+    written down.
+    """
+    wanted = {s.key for its in shards.values() for chunk in its for s in chunk.samples}
+    published = _published(store, wanted, recipe[0]) if wanted else {}
+    found: dict[str, Made] = {}
+    for name, its in shards.items():
+        hit = [c for c in its if any(sample.key in published for sample in c.samples)]
+        if hit:
+            made = _compared(hit, source, published, recipe[0])
+            text = _MadeFile(dict(made)).model_dump_json() + "\n"
+            with sink_errors(store):
+                mine = store.create(_path(name), text.encode())
+            found[name] = made if mine else made_of(store, name)
+    return found
+
+
+def _published(store: Store, keys: Collection[str], digest: str) -> Published:
+    """The published copies of these keys, under this recipe; a row group at a time."""
+    wanted, found = pa.array(sorted(keys), pa.string()), defaultdict[str, dict[str, int]](dict)
+    for run in current_runs(store):
+        for batch in index_batches(store, run, COLUMNS):
+            mine = pc.equal(batch.column("recipe"), digest)
+            its = batch.filter(pc.and_(mine, pc.is_in(batch.column("source_key"), wanted)))
+            columns = (its[name].to_pylist() for name in ("source_key", "sample_id", "copy"))
+            for key, one, copy in zip(*columns, strict=True):
+                found[key][one] = copy
+    return found
+
+
+def _compared(
+    chunks: Sequence[Chunk], source: Source, published: Published, digest: str
+) -> dict[str, MadeSample]:
+    """The samples of these chunks whose bytes are those of published copies."""
+
+    def of(chunk: Chunk) -> dict[str, MadeSample]:
+        found = {}
+        for encoded in read_chunk(chunk, source):
+            ids = published.get(encoded.key, {})
+            its = (n for one, n in ids.items() if one == sample_id(encoded.content, n, digest))
+            copies = tuple(sorted(its))
+            if copies:
+                found[encoded.key] = MadeSample(content=encoded.content, copies=copies)
+        return found
+
+    with ThreadPoolExecutor(HASHERS) as pool:
+        return {key: made for its in pool.map(of, chunks) for key, made in its.items()}
+
+
+def _numbers(sample: SampleRef, usual: int) -> Sequence[int]:
+    return range(usual) if sample.copies is None else sample.copies
+
+
+def _without(chunk: Chunk, made: Made, usual: int) -> Chunk:
+    """The chunk with what is left to make; another one, with another id, where that is less."""
+    before = [tuple(_numbers(sample, usual)) for sample in chunk.samples]
+    gone = [made[s.key].copies if s.key in made else () for s in chunk.samples]
+    left = [
+        tuple(n for n in numbers if n not in made)
+        for numbers, made in zip(before, gone, strict=True)
+    ]
+    if left == before:
+        return chunk
+    samples = zip(chunk.samples, left, strict=True)
+    return replace(
+        chunk,
+        samples=tuple(replace(sample, copies=numbers) for sample, numbers in samples),
+        id=digest_of([chunk.id, "left", left]),
+    )

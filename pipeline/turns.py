@@ -1,0 +1,201 @@
+"""One start of a recipe at a time on a sink: two nights do not overlap.
+
+    sessions/<recipe>/<host>.<process>.<digits>.<n>.json    the n-th beat of a start at work
+
+Whoever starts says so, and again every 20 s; whoever starts beside it waits, and goes on with what
+is left when the other has ended. No clock is compared: a start is taken for dead when its process
+is gone from this machine, or when no new beat of it came while somebody waited for two minutes. It
+may live after all, and a network may hide it: then both work, and lose nothing but time, since a
+chunk is published once whatever runs do (`pipeline.slots`).
+
+Beat 0 says that one waits. Of those that wait the first by name begins; one that finds another at
+work when it has begun steps back. The last beat holds the seconds that the start has spent in ops,
+and stays until the run is finished: so a run knows what it cost, over all its starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from pipeline.claim import alive, this_host
+from pipeline.index_files import sink_errors
+from pipeline.store import Store
+from schemas.errors import NoiseloomError
+
+FOLDER: Final = "sessions"
+
+BEAT_S: Final = 20.0
+PATIENCE_S: Final = 120.0
+POLL_S: Final = 2.0
+
+ENDED: Final = "ended"
+"""Where a number stands otherwise."""
+
+
+@dataclass(frozen=True)
+class Beat:
+    """The last that a start of a recipe has said. `number` 0: it waits; None: it has ended."""
+
+    session: str
+    number: int | None
+    path: str
+
+    @property
+    def host(self) -> str:
+        """The machine."""
+        return self.session.split(".")[0]
+
+    @property
+    def process(self) -> int:
+        """Its number there."""
+        return int(self.session.split(".")[1])
+
+    @property
+    def rank(self) -> int:
+        """Later beats have higher ones."""
+        return sys.maxsize if self.number is None else self.number
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended, or its process is known to be gone."""
+        if self.number is None:
+            return True
+        return self.host == this_host() and not alive(self.process)
+
+
+class Turn:
+    """One start of a recipe, the own: `waited` for another one, or not, and what it has spent."""
+
+    def __init__(self, store: Store, recipe: str) -> None:
+        self._store, self._folder = store, f"{FOLDER}/{recipe}"
+        self._me = f"{this_host()}.{os.getpid()}.{secrets.token_hex(4)}"
+        self._run, self._path = "", ""
+        self._number = -1
+        self._seconds = 0.0
+        self._over = threading.Event()
+        self.waited = False
+
+    def begin(self, say: Callable[[str], None]) -> None:
+        """Returns when nobody else is at work."""
+        self._beat(0)
+        seen: dict[str, tuple[int | None, float]] = {}
+        while True:
+            others = self._living(seen)
+            if self._may_begin(others):
+                self._beat(1)
+                if not any(one.number for one in self._living(seen)):
+                    return
+                self._beat(0)
+            elif not self.waited:
+                one = max(others, key=lambda beat: beat.number or 0)
+                say(
+                    f"another start of this recipe is at work (process {one.process} on "
+                    f"{one.host}): this one waits for its end, and goes on with what is left"
+                )
+            self.waited = True
+            time.sleep(POLL_S * random.uniform(0.5, 1))
+
+    def work(self) -> None:
+        """Beats until the end; what the store does not take is left out."""
+        while not self._over.wait(BEAT_S):
+            with suppress(NoiseloomError):
+                self._beat(self._number + 1)
+
+    def plan(self, run: str) -> None:
+        """Which run it works on."""
+        self._run = run
+
+    def spend(self, seconds: float) -> None:
+        """So long was spent in ops."""
+        self._seconds += seconds
+
+    def spent(self) -> float:
+        """Seconds in ops of all starts of this run, as far as they are known."""
+        its = [one for one in beats(self._store, self._folder) if one.session != self._me]
+        return self._seconds + sum(s for run, s in map(self._said, its) if run == self._run)
+
+    def finish(self) -> None:
+        """The run has its record: what its starts have said is forgotten."""
+        self._over.set()
+        its = [one for one in beats(self._store, self._folder) if one.session != self._me]
+        paths = [one.path for one in its if one.gone and self._said(one)[0] == self._run]
+        with sink_errors(self._store):
+            self._store.delete_many([*paths, self._path])
+        self._path = ""
+
+    def end(self) -> None:
+        """The start is over, however it ended."""
+        self._over.set()
+        if self._path:
+            self._beat(None)
+
+    def _beat(self, number: int | None) -> None:
+        text = json.dumps({"run": self._run, "seconds": round(self._seconds, 3)})
+        name = ENDED if number is None else str(number)
+        path, last = f"{self._folder}/{self._me}.{name}.json", self._path
+        with sink_errors(self._store):
+            self._store.create(path, text.encode())
+            self._number, self._path = number or 0, path
+            if last and last != path:
+                self._store.delete(last)
+
+    def _living(self, seen: dict[str, tuple[int | None, float]]) -> list[Beat]:
+        """The others, but for those that are gone or were silent for long."""
+        now, living = time.monotonic(), []
+        for one in beats(self._store, self._folder):
+            if one.session == self._me or one.gone:
+                continue
+            number, since = seen.get(one.session, (None, now))
+            since = since if number == one.number else now
+            seen[one.session] = one.number, since
+            if now - since < PATIENCE_S:
+                living.append(one)
+        return living
+
+    def _may_begin(self, others: list[Beat]) -> bool:
+        return all(not one.number and self._me < one.session for one in others)
+
+    def _said(self, beat: Beat) -> tuple[str, float]:
+        try:
+            said = json.loads(self._store.read(beat.path))
+            return str(said["run"]), float(said["seconds"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return "", 0.0
+
+
+def beats(store: Store, folder: str) -> list[Beat]:
+    """The last beat of every start of a recipe."""
+    with sink_errors(store):
+        names = [name for name in store.entries(folder) if name.endswith(".json")]
+    last: dict[str, Beat] = {}
+    for name in names:
+        session, _, number = name.removesuffix(".json").rpartition(".")
+        if session.count(".") != 2 or not (number.isdecimal() or number == ENDED):
+            continue
+        beat = Beat(session, None if number == ENDED else int(number), f"{folder}/{name}")
+        if session not in last or beat.rank > last[session].rank:
+            last[session] = beat
+    return list(last.values())
+
+
+@contextmanager
+def turn(store: Store, recipe: str, say: Callable[[str], None]) -> Iterator[Turn]:
+    """The own start's turn; inside the block no other start of the recipe works on this sink."""
+    mine = Turn(store, recipe)
+    try:
+        mine.begin(say)
+        threading.Thread(target=mine.work, daemon=True).start()
+        yield mine
+    finally:
+        with suppress(NoiseloomError):  # it is told by its silence, too
+            mine.end()
