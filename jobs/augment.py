@@ -9,7 +9,6 @@ recipe says `publish:` is published on the verdict of a lift test alone (`jobs.v
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Final
 import pyarrow as pa
 from rich.console import Console
 
+from jobs.cluster import cores
 from jobs.counts import check_conserved, counts_of
 from jobs.fingerprints import make_fingerprints
 from jobs.live import Pace, Tally, live_view
@@ -27,6 +27,7 @@ from jobs.plan import RunPlan, make_plan, write_plan
 from jobs.prompt_check import prompt_table, prompts_said
 from jobs.record import record_exists, versions, write_record
 from jobs.sheet import sheet_path, write_sheet
+from jobs.stage_plan import check_pools, print_stages, widths_here
 from jobs.stopping import stoppable
 from jobs.summary import print_plan, print_summary
 from jobs.tracking import Tracker, deliver_waiting, tracked
@@ -48,7 +49,9 @@ def dry_run(path: str | Path, console: Console) -> None:
     """Validates everything, prints the plan and the digest; loads no model and writes nothing."""
     planned = make_plan(path, console)
     said = prompts_said(planned)
-    print_plan(planned, committed(planned.store, planned.run), console)
+    done = committed(planned.store, planned.run)
+    print_plan(planned, done, console)
+    print_stages(planned, len(planned.chunks) - len(done), console)
     if said:
         console.print(prompt_table(said))
 
@@ -73,6 +76,7 @@ def _augment(planned: RunPlan, console: Console) -> None:
         console.print(f"{planned.run}: nothing to do, all {many} chunks are published")
         deliver_waiting(planned.recipe.tracking, planned.run, planned.store, console)
         return
+    check_pools(planned)
     console.print(_opening(planned, len(missing)), highlight=False)
     write_plan(planned)
     with tracked(planned.recipe.tracking, planned, versions(), console) as tracker:
@@ -104,20 +108,24 @@ def _weave(planned: RunPlan, missing: Sequence[Chunk], tracker: Tracker, console
     with ExitStack() as stack:
         stack.enter_context(_excused(planned, under_way))  # first: it ends when Ray is down
         console.print("starting Ray ...")
-        stack.enter_context(ray_session(num_cpus=_cores() + 1))
+        stack.enter_context(ray_session(num_cpus=cores() + 1))
         from pipeline.flow import run_flow
 
+        widths = widths_here(planned, len(missing), console)
         show = stack.enter_context(live_view(console, tally))
         make_fingerprints(planned, session, console)
         recipe, attempts, known = planned.recipe, planned.attempts, planned.known
-        flow = run_flow(missing, recipe, planned.run, planned.digest, session, attempts, known)
-        pace, start = Pace(0, 0.0), 0.0
+        flow = run_flow(
+            missing, recipe, planned.run, planned.digest, session, attempts, widths, known
+        )
+        pace, start = Pace(0, 0.0, (0.0,) * len(widths)), 0.0
         for receipt in stack.enter_context(closing(flow)):
             # Actors and models start once: the clock runs from where the first chunk's ops began.
             start = start or time.monotonic() - receipt.seconds
             tally = tally.plus(receipt)
             under_way.discard(receipt.chunk)
-            pace = Pace(tally.attempted - found.attempted, time.monotonic() - start)
+            stages = tuple(a + b for a, b in zip(pace.stages, receipt.stages, strict=True))
+            pace = Pace(tally.attempted - found.attempted, time.monotonic() - start, stages)
             show(tally, pace)
             tracker.progress(tally, pace)
             if tally.attempted >= ENOUGH:
@@ -193,7 +201,3 @@ def _check_budget(planned: RunPlan, failed: int, attempted: int) -> None:
         f"{allowed:.0%}\nNothing is published. What is committed stays: raise budget.failed in "
         f"{planned.file} and start the run again to go on."
     )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

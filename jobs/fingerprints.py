@@ -42,7 +42,7 @@ def _make(wanted: list[ShardImages], planned: RunPlan, session: str) -> None:
     import ray
     from ray.exceptions import RayError
 
-    from pipeline.flow import IO_RETRIES, unwrapped
+    from pipeline.flow_errors import IO_RETRIES, unwrapped
     from pipeline.reach import check_reach, local_places
 
     source, sink = planned.recipe.source, planned.recipe.sink

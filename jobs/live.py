@@ -49,10 +49,13 @@ class Tally:
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast this session is: what it has done itself, not what it found."""
+    """How fast this session is: what it has done itself, not what it found. `stages`: the seconds
+    that actors have spent in each stage, added up.
+    """
 
     images: int
     seconds: float
+    stages: tuple[float, ...] = ()
 
     @property
     def rate(self) -> float:

@@ -24,7 +24,6 @@ from pipeline.index_files import open_sink
 from pipeline.known import Known, known_path, missing_of, read_fingerprints
 from pipeline.model import Models
 from pipeline.model_check import check_models, digests
-from pipeline.models import load_models
 from pipeline.recipe import FullRecipe, load_recipe, needs_known, needs_peers
 from pipeline.shards import Scan
 from pipeline.sheet import Pair, before_after, readable, title
@@ -36,6 +35,7 @@ from pipeline.source import (
     read_chunk,
     scan_shard,
 )
+from pipeline.stages import load_models_of
 from pipeline.weave import RunContext, WovenCopy, weave_chunk
 from schemas.errors import RecipeError
 
@@ -129,8 +129,7 @@ def _taken(loom: _Loom, seen: Sequence[_Seen]) -> Iterator[Pair]:
 def _loom(recipe: FullRecipe, console: Console) -> _Loom:
     digest = recipe.digest(digests(check_models(recipe)))
     with console.status("loading the models"):
-        device = "cuda" if recipe.resources.gpus > 0 else "cpu"
-        models = load_models(recipe.models, device) if recipe.models else {}
+        models = load_models_of(recipe)
     once = recipe.model_copy(update={"copies": 1})
     return _Loom(once, models, RunContext("preview", digest, "preview"))
 

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from jobs.counts import Counts
 from jobs.live import Pace
 from jobs.plan import RunPlan
+from jobs.stage_plan import stage_records
 from jobs.verdict import RunVerdict
 from pipeline.index_files import sink_errors
 from pipeline.store import Store
@@ -63,6 +64,7 @@ def write_record(
         },
         "verdict": None if verdict is None else verdict.model_dump(mode="json"),
         "last_session": {"images": pace.images, "seconds": round(pace.seconds, 3)},
+        "stages": stage_records(planned, pace.images, pace.stages),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "mlflow": {"experiment": planned.recipe.tracking.experiment, "run": mlflow_run},
         "versions": versions(),

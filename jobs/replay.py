@@ -21,11 +21,11 @@ from pipeline.codec import decode_image
 from pipeline.known import Known, load_known
 from pipeline.model import Models
 from pipeline.model_check import check_models, digests
-from pipeline.models import load_models
 from pipeline.quarantine import path_in_sink
 from pipeline.recipe import FullRecipe, needs_peers
 from pipeline.shards import Scan, scan_shard
 from pipeline.source import Chunk, EncodedSample, around, read_chunk
+from pipeline.stages import devices_of, load_models_of
 from pipeline.store import Store
 from pipeline.weave import RunContext, WovenCopy, weave_chunk
 from schemas.errors import ModelError, RecipeError, SampleError, SinkError, SourceError
@@ -145,10 +145,10 @@ def _loaded(recipe: FullRecipe, attempts: int) -> Models:
         return {}
     import torch
 
-    if recipe.resources.gpus > 0 and not torch.cuda.is_available():
+    if "cuda" in devices_of(recipe).values() and not torch.cuda.is_available():
         raise ReplayError("made on a GPU, and there is none here: the bytes would differ")
     torch.set_num_threads(max(1, int(recipe.resources.cpus)))
-    return load_models(recipe.models, "cuda" if recipe.resources.gpus > 0 else "cpu", attempts)
+    return load_models_of(recipe, attempts)
 
 
 def _difference(

@@ -12,6 +12,12 @@ of the chunk comes through, with the same bytes as ever, since a copy does not d
 company. Where workers go on dying, with no sample in hand or with one that is not touched any more,
 the run stops and says so.
 
+Each stage of a chunk has a journal of its own: the first `<chunk>`, one that begins with op n
+`<chunk>.<n>`. So a killer is found in whatever stage it kills, after as many deaths as in a run of
+one stage, and the later stages do not touch it either; with other pools in the next command it may
+have to be found again. A stage that is done again because a node was lost with its block counts as
+a death that no sample explains.
+
 There are no clocks and no leases. A death cannot be told from a worker that still lives somewhere,
 nor from the end of the machine: that costs time, and nothing else, unless it strikes `TRIES` times
 with the same sample in hand. The journal goes when the run is published.
@@ -21,21 +27,25 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from pipeline.codec import decode
 from pipeline.index_files import sink_errors
 from pipeline.model import Models
 from pipeline.publication import ATTEMPTS
-from pipeline.recipe import FullRecipe, needs_peers
-from pipeline.source import EncodedSample
+from pipeline.recipe import FullRecipe
+from pipeline.stages import Stage
 from pipeline.store import Store
-from pipeline.weave import weave_chunk
+from pipeline.under_way import State, UnderWay, parted
+from pipeline.weave import weave_part, weave_rest
 from pipeline.woven import RunContext, WovenCopy, once_each
 from schemas.errors import RunError, SampleError
+
+T = TypeVar("T")
 
 TRIES: Final = 3
 """A sample in hand at so many deaths of careful attempts is what kills."""
@@ -65,6 +75,10 @@ class Attempt:
         """Before a sample is touched; None: all are done with."""
         _create(self.store, f"{self.folder}/{self.number}-{step}.json", {"key": key})
 
+    def touching(self, items: Sequence[UnderWay]) -> list[UnderWay]:
+        """The samples as they may be touched: of one that kills, all copies fail."""
+        return [_left_out(item) if item.encoded.key in self.killers else item for item in items]
+
 
 def begin(store: Store, run: str, chunk: str, session: str) -> Attempt:
     """Writes that an attempt begins, and learns from those before it. `session` names the command
@@ -88,29 +102,48 @@ def begin(store: Store, run: str, chunk: str, session: str) -> Attempt:
 
 def weave_attempt(
     attempt: Attempt,
-    encoded: Sequence[EncodedSample],
+    items: Sequence[UnderWay],
+    stage: Stage,
     recipe: FullRecipe,
     models: Models,
     context: RunContext,
 ) -> list[WovenCopy]:
-    """A chunk, woven; the same copies with the same bytes whether carefully or not."""
+    """The last stage of a chunk; the same copies with the same bytes whether carefully or not."""
+    weave = partial(weave_rest, ops=stage.ops, recipe=recipe, models=models, context=context)
+    return once_each(_attempted(attempt, attempt.touching(items), stage, recipe, weave))
+
+
+def part_attempt(
+    attempt: Attempt, items: Sequence[UnderWay], stage: Stage, recipe: FullRecipe, models: Models
+) -> list[UnderWay]:
+    """Another stage of a chunk, in the same way."""
+    touched = attempt.touching(items)
+    weave = partial(weave_part, ops=stage.ops, recipe=recipe, models=models)
+    return parted(touched, _attempted(attempt, touched, stage, recipe, weave))
+
+
+def _attempted(
+    attempt: Attempt,
+    items: Sequence[UnderWay],
+    stage: Stage,
+    recipe: FullRecipe,
+    weave: Callable[[Sequence[UnderWay]], list[T]],
+) -> list[T]:
     if not attempt.careful:
-        return weave_chunk(encoded, recipe, models, context)
-    samples = [_left_out(item) if item.key in attempt.killers else item for item in encoded]
-    step = 0
-    if needs_peers(recipe):  # each looks at all: whose decoding kills must be known before
-        for step, item in enumerate(samples, 1):
-            attempt.in_hand(step, item.key)
+        return weave(items)
+    step, peers = 0, stage.needs_peers(recipe)
+    if peers:  # each looks at all: whose decoding kills must be known before
+        for step, item in enumerate(items, 1):
+            attempt.in_hand(step, item.encoded.key)
             with suppress(SampleError):
-                decode(item, recipe.source)
-    woven: list[WovenCopy] = []
-    for place, item in enumerate(samples):
+                decode(item.encoded, recipe.source)
+    made: list[T] = []
+    for place, item in enumerate(items):
         step += 1
-        attempt.in_hand(step, item.key)
-        given = _among_peers(samples, place) if needs_peers(recipe) else [item]
-        woven += weave_chunk(given, recipe, models, context)
+        attempt.in_hand(step, item.encoded.key)
+        made += weave(_among_peers(items, place) if peers else [item])
     attempt.in_hand(step + 1, None)
-    return once_each(woven)
+    return made
 
 
 def excuse(store: Store, run: str, chunks: Collection[str]) -> None:
@@ -122,9 +155,10 @@ def excuse(store: Store, run: str, chunks: Collection[str]) -> None:
         for path in store.list(f"{ATTEMPTS}/{run}"):
             chunk, name = path.split("/")[-2:]
             begun.setdefault(chunk, set()).update(_numbers([name]))
-        for chunk in begun.keys() & set(chunks):
-            folder = f"{ATTEMPTS}/{run}/{chunk}"
-            _create(store, f"{folder}/{max(begun[chunk])}-{_STOPPED}.json", {})
+        stopped = {name for name in begun if name in chunks or name.partition(".")[0] in chunks}
+        for name in stopped:
+            folder = f"{ATTEMPTS}/{run}/{name}"
+            _create(store, f"{folder}/{max(begun[name])}-{_STOPPED}.json", {})
 
 
 @dataclass(frozen=True)
@@ -159,14 +193,17 @@ def _check_hope(chunk: str, deaths: Sequence[_Death]) -> None:
         )
 
 
-def _left_out(sample: EncodedSample) -> EncodedSample:
-    """A sample that is not decoded any more; one that never was keeps its own reason."""
-    return replace(sample, problem=sample.problem or KILLED)
+def _left_out(item: UnderWay) -> UnderWay:
+    """A sample that is not decoded any more, in this stage and those after it; one that never was
+    keeps its own reason. What earlier ops made of its copies is given up.
+    """
+    encoded = replace(item.encoded, problem=item.encoded.problem or KILLED)
+    return UnderWay(encoded, tuple(State(state.copy) for state in item.copies))
 
 
-def _among_peers(samples: Sequence[EncodedSample], place: int) -> list[EncodedSample]:
+def _among_peers(items: Sequence[UnderWay], place: int) -> list[UnderWay]:
     """All of them, to be looked at; copies are made of one."""
-    return [item if i == place else replace(item, copies=()) for i, item in enumerate(samples)]
+    return [item if i == place else replace(item, copies=()) for i, item in enumerate(items)]
 
 
 def _numbers(names: Collection[str]) -> Iterator[int]:

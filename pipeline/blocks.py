@@ -2,7 +2,8 @@
 
 Encoded bytes are `large_binary` columns, so that Ray counts their size as it is and spills nothing
 needlessly. An `encoded` block has a row for each source sample, a `woven` one for each copy: with
-what is stored of it, or with the bytes of its source where that goes into the quarantine.
+what is stored of it, or with the bytes of its source where that goes into the quarantine. What
+travels from one pool of actors to the next is in `pipeline.under_way_block`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ WOVEN = pa.schema(
         ("row", pa.struct(list(INDEX_SCHEMA))),
         ("members", _MEMBERS),
         ("attempted", pa.int64()),
-        ("seconds", pa.float64()),
+        ("seconds", pa.list_(pa.float64())),
     ]
 )
 
@@ -60,9 +61,9 @@ def encoded_samples(block: pa.Table) -> tuple[str, list[EncodedSample]]:
 
 
 def woven_block(
-    woven: Sequence[tuple[IndexRow, dict[str, bytes]]], attempted: int, seconds: float
+    woven: Sequence[tuple[IndexRow, dict[str, bytes]]], attempted: int, seconds: Sequence[float]
 ) -> pa.Table:
-    """One chunk as a block, with how many copies were attempted and how long it took."""
+    """One chunk as a block, with how many copies were attempted and how long each stage took."""
     rows = rows_to_table([row for row, _ in woven]).to_struct_array()
     members = [
         [{"suffix": suffix, "data": data} for suffix, data in files.items()] for _, files in woven
@@ -71,17 +72,19 @@ def woven_block(
         rows,
         pa.array(members, type=_MEMBERS),
         pa.array([attempted] * len(woven), type=pa.int64()),
-        pa.array([seconds] * len(woven), type=pa.float64()),
+        pa.array([list(seconds)] * len(woven), type=pa.list_(pa.float64())),
     ]
     return pa.Table.from_arrays(columns, schema=WOVEN)
 
 
-def woven_copies(block: pa.Table) -> tuple[list[tuple[IndexRow, dict[str, bytes]]], int, float]:
+def woven_copies(
+    block: pa.Table,
+) -> tuple[list[tuple[IndexRow, dict[str, bytes]]], int, tuple[float, ...]]:
     """The inverse of `woven_block`."""
     rows = table_to_rows(pa.Table.from_struct_array(block["row"].combine_chunks()))
     members = [
         {str(file["suffix"]): bytes(file["data"]) for file in files}
         for files in block["members"].to_pylist()
     ]
-    attempted, seconds = block["attempted"][0].as_py(), block["seconds"][0].as_py()
+    attempted, seconds = block["attempted"][0].as_py(), tuple(block["seconds"][0].as_py())
     return list(zip(rows, members, strict=True)), attempted, seconds

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from pipeline.model import Job, Models
 from schemas.errors import SampleError
+from schemas.pools import PoolSpec
 from schemas.sample import Sample
 from schemas.spec import Spec
 
@@ -39,6 +40,10 @@ class Op(Spec):
 
     kind: str
     p: float = Field(1.0, ge=0, le=1, description="share of the copies that it is applied to")
+    resources: PoolSpec | None = Field(
+        None, description="a pool of its own", exclude_if=lambda pool: pool is None
+    )
+    """Left out: it runs in the recipe's pool. No part of what an op is: no digest holds it."""
 
     needs: ClassVar[Job | None] = None
     """The job that its `model` must be able to do, or None for an op without a model."""

@@ -35,7 +35,7 @@ def load_recipe(path: str | Path) -> FullRecipe:
         *_unknown_models(recipe),
         *_unknown_classes(recipe),
         *_uncounted_classes(recipe),
-        *_impossible_pool(recipe),
+        *_impossible_pools(recipe),
         *_taken_suffix(recipe),
         *_unfit_lift(recipe),
     ]
@@ -120,13 +120,10 @@ def _uncounted_classes(recipe: FullRecipe) -> Iterator[Problem]:
         yield Problem(("budget", "rare"), says)
 
 
-def _impossible_pool(recipe: FullRecipe) -> Iterator[Problem]:
-    least, most = recipe.resources.pool
-    if least > most:
-        yield Problem(
-            ("resources", "pool"),
-            f"is [{least}, {most}]; the first is the least, the second the most",
-        )
+def _impossible_pools(recipe: FullRecipe) -> Iterator[Problem]:
+    from pipeline.stages import pool_problems  # which knows recipes
+
+    yield from pool_problems(recipe)
 
 
 def _taken_suffix(recipe: FullRecipe) -> Iterator[Problem]:

@@ -42,7 +42,7 @@ _FOLDERS: Final[dict[Status, str]] = {"kept": SHARDS, "rejected": REJECTED}
 
 @dataclass(frozen=True)
 class Receipt:
-    """What the driver learns of a committed chunk. `seconds` is the time spent in ops."""
+    """What the driver learns of a committed chunk. `stages`: the seconds spent in each of them."""
 
     chunk: str
     kept: int
@@ -50,7 +50,12 @@ class Receipt:
     failed: int
     bytes: int
     images: int
-    seconds: float = 0.0
+    stages: tuple[float, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Spent in ops and gates altogether."""
+        return sum(self.stages)
 
 
 def commit_chunk(store: Store, run: str, chunk_id: str, woven: Woven, attempted: int) -> Receipt:

@@ -1,6 +1,8 @@
 """The chain, without Ray: one chunk of encoded samples in, one row for every attempted copy out.
 
-The same function serves a run, a preview, a replay and the tests. It promises that a copy depends
+`weave_chunk` is all of it, for a preview, a replay and the tests. A run carries it out stage by
+stage (`pipeline.stages`): `weave_part` some of the ops, `weave_rest` the last ones and the gates;
+in one stage or in several, the rows and bytes are the same. It promises that a copy depends
 on nothing but the source sample, the recipe and the models (where an op looks at its peers, also on
 the other source samples of its chunk; whether it is kept, where a gate asks for them, also on the
 other copies of its source, or on all images of the source, `context.known`): not on the worker, the
@@ -19,6 +21,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+import numpy as np
+
 from pipeline import metering
 from pipeline.codec import decode
 from pipeline.gate import GateContext, Verdict, in_order
@@ -27,13 +31,14 @@ from pipeline.op import Draw, Op, Outcome, Peers
 from pipeline.recipe import FullRecipe
 from pipeline.seeds import rng_for
 from pipeline.source import EncodedSample
+from pipeline.under_way import UnderWay, begun, copies_of
 from pipeline.woven import Copy, Judged, RunContext, WovenCopy, finished, once_each
 from schemas.errors import SampleError
 from schemas.index import AppliedOp, Score
 from schemas.recipe import Source
 from schemas.sample import Sample
 
-__all__ = ["RunContext", "WovenCopy", "planned_copies", "weave_chunk"]
+__all__ = ["RunContext", "WovenCopy", "weave_chunk", "weave_part", "weave_rest"]
 
 CODEC_THREADS: Final = 2
 """Threads that decode and encode: the codecs release the GIL, and two hide each other's waits."""
@@ -51,36 +56,45 @@ def weave_chunk(
     A replay or a preview names the (key, copy) pairs that it wants `only`; the others of the chunk
     are there to be looked at.
     """
+    items = begun(encoded, recipe, only)
+    return weave_rest(items, range(len(recipe.ops)), recipe, models, context)
+
+
+def weave_part(
+    items: Sequence[UnderWay], ops: range, recipe: FullRecipe, models: Models
+) -> list[Copy]:
+    """These ops of the recipe, by their positions, on all copies, which come out in order."""
     with ThreadPoolExecutor(CODEC_THREADS) as threads:
-        sources = list(threads.map(partial(_decode, layout=recipe.source), encoded))
-        peers = {source.key: source for source in sources if isinstance(source, Sample)}
-        under_way = [
-            _begin(item, source, copy)
-            for item, source in zip(encoded, sources, strict=True)
-            for copy in _copies(item, recipe, only)
-        ]
-        for position, op in enumerate(recipe.ops):
-            step = _Step(op, f"{op.kind}#{position}", recipe.seed, models, peers)
-            under_way = _apply(step, under_way)
-        under_way, judged = _judge(under_way, recipe, models, context)
+        return _carried_on(items, ops, recipe, models, threads)
+
+
+def weave_rest(
+    items: Sequence[UnderWay], ops: range, recipe: FullRecipe, models: Models, context: RunContext
+) -> list[WovenCopy]:
+    """The last ops, the gates, and what is stored: every copy, in order."""
+    with ThreadPoolExecutor(CODEC_THREADS) as threads:
+        copies = _carried_on(items, ops, recipe, models, threads)
+        copies, judged = _judge(copies, recipe, models, context)
         finish = partial(finished, recipe=recipe, context=context)
-        return once_each(list(threads.map(finish, under_way, judged)))
+        return once_each(list(threads.map(finish, copies, judged)))
 
 
-def planned_copies(encoded: Sequence[EncodedSample], recipe: FullRecipe) -> int:
-    """How many copies of a chunk's samples are attempted."""
-    return sum(len(_copies(item, recipe, None)) for item in encoded)
-
-
-def _copies(
-    item: EncodedSample, recipe: FullRecipe, only: Collection[tuple[str, int]] | None
-) -> Sequence[int]:
-    """The numbers of the copies of one sample. What is named is made, whatever was planned: a
-    replay knows its row and not the plan of the chunk.
-    """
-    if only is not None:
-        return sorted({copy for key, copy in only if key == item.key})
-    return range(recipe.copies) if item.copies is None else item.copies
+def _carried_on(
+    items: Sequence[UnderWay],
+    ops: range,
+    recipe: FullRecipe,
+    models: Models,
+    threads: ThreadPoolExecutor,
+) -> list[Copy]:
+    decoding = partial(_decode, layout=recipe.source)
+    sources = list(threads.map(decoding, [item.encoded for item in items]))
+    peers = {source.key: source for source in sources if isinstance(source, Sample)}
+    copies = copies_of(items, sources)
+    for position in ops:
+        op = recipe.ops[position]
+        step = _Step(op, f"{op.kind}#{position}", recipe.seed, models, peers)
+        copies = _apply(step, copies)
+    return copies
 
 
 def _decode(encoded: EncodedSample, layout: Source) -> Outcome:
@@ -88,12 +102,6 @@ def _decode(encoded: EncodedSample, layout: Source) -> Outcome:
         return decode(encoded, layout)
     except SampleError as error:
         return error
-
-
-def _begin(encoded: EncodedSample, source: Outcome, copy: int) -> Copy:
-    if isinstance(source, Sample):
-        source = replace(source, lineage=replace(source.lineage, copy=copy))
-    return Copy(encoded, copy, source, source)
 
 
 @dataclass(frozen=True)
@@ -136,8 +144,23 @@ def _apply(step: _Step, copies: list[Copy]) -> list[Copy]:
         moved = copies[i].moved or op.labels == "moved"
         new = copies[i].new_picture or op.new_picture
         ops = (*copies[i].ops, applied)
-        out[i] = replace(copies[i], now=outcome, ops=ops, moved=moved, new_picture=new)
+        out[i] = replace(copies[i], now=_laid_out(outcome), ops=ops, moved=moved, new_picture=new)
     return out
+
+
+def _laid_out(sample: Sample) -> Sample:
+    """The sample with its arrays in C order, as they are behind a stage boundary: sums of floats
+    depend on the order in memory.
+    """
+    image, classes, instances = sample.image_hwc, sample.class_map_hw, sample.instances
+    if instances is not None:
+        masks = instances.masks_nhw
+        boxes_n4 = np.ascontiguousarray(instances.boxes_n4)
+        masks = None if masks is None else np.ascontiguousarray(masks)
+        instances = replace(instances, boxes_n4=boxes_n4, masks_nhw=masks)
+    classes = None if classes is None else np.ascontiguousarray(classes)
+    image = np.ascontiguousarray(image)
+    return replace(sample, image_hwc=image, class_map_hw=classes, instances=instances)
 
 
 def _seen(before: Sample, after: Outcome) -> Outcome:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from schemas.index import SCHEMA_VERSION
 from schemas.members import IMAGE_SUFFIXES
 from schemas.models import AnyModel
+from schemas.pools import PoolSpec
 from schemas.spec import Spec
 
 OpT = TypeVar("OpT", bound=BaseModel)
@@ -127,16 +128,6 @@ class Output(Spec):
 _SETTINGS = {"png": (), "jpeg": ("quality", "subsampling"), "webp": ("quality", "lossless")}
 
 
-class PoolSpec(Spec):
-    """What the actors that run the ops ask for: GPUs and CPUs each, and how many of them, `[min,
-    max]`.
-    """
-
-    gpus: float = Field(0, ge=0)
-    cpus: float = Field(1, gt=0)
-    pool: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (1, 2)
-
-
 class Tracking(Spec):
     """Where the run is tracked in MLflow; `uri: null` switches tracking off."""
 
@@ -194,6 +185,8 @@ class Recipe(Spec, Generic[OpT, GateT]):
         around = {"sink", "models", "resources", "tracking", "budget", "publish"}
         shape = self.model_dump(mode="json", exclude=around)
         shape["source"].pop("shards")
+        for op in shape["ops"]:
+            op.pop("resources", None)
         if self.output.rejected == "drop":  # the digests of runs from before this setting
             shape["output"].pop("rejected")
         shape["source"]["repair"] = self.source.repair.given()  # a new slug changes no digest

@@ -5,7 +5,8 @@
     systemd.py     a timer and a service      crontab.py    a crontab line
     cloud.py       what a cluster may be given, and what is refused
     pods.py        pods with nothing but what they need
-    raycluster.py  RayCluster and RayJob, out of the recipe's resources
+    raycluster.py  RayCluster and RayJob
+    sizes.py       how large their workers are, out of the recipe's resources
     kubernetes.py  a CronJob that creates the RayJob; kuberay.py  a RayCronJob
     starter.py     runs in the cluster: creates the night's RayJob, and waits for its end
 

@@ -1,9 +1,9 @@
 """RayCluster and RayJob, out of a recipe's resources.
 
-One worker holds as many of the recipe's actors as share one GPU, or one actor without; it has their
-CPUs and one more, for reading and writing (`pipeline.flow`). There are none at first: Ray's
-autoscaler starts them when the run asks, up to the pool's largest size, and ends them when they
-idle. So a night with nothing new never starts a GPU. The head does no work of the pipeline.
+There is a group of workers for each kind of pool that the recipe has (`jobs.scheduling.sizes`).
+There are none at first: Ray's autoscaler starts them when the run asks, up to the pool's largest
+size, and ends them when they idle. So a night with nothing new never starts a GPU. The head does no
+work of the pipeline.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from jobs.scheduling import pods
 from jobs.scheduling.cloud import Cloud, fetches
 from jobs.scheduling.night import Night
 from jobs.scheduling.pods import Manifest
+from jobs.scheduling.sizes import actors, any_gpus, pools_of, size
+from schemas.pools import PoolSpec
 
 IDLE_S: Final = 120
 """A worker without work ends after so long."""
@@ -29,8 +31,6 @@ _GCS: Final = "8265/api/gcs_healthz"
 
 HEAD: Final = pods.resources("2", "8Gi")
 _SMALL: Final = pods.resources("500m", "1Gi")
-_GIB_PER_CPU: Final = 4
-_GIB_PER_GPU: Final = 24
 
 
 def rayjob(night: Night, cloud: Cloud, recipe_map: str) -> Manifest:
@@ -69,40 +69,45 @@ def raycluster(night: Night, cloud: Cloud, recipe_map: str | None = None) -> Man
             "rayStartParams": _AGENT | {"dashboard-host": "0.0.0.0", "num-cpus": "0"},  # noqa: S104
             "template": _head(night, cloud, recipe_map),
         },
-        "workerGroupSpecs": [_group(night, cloud, name) for name in _groups(night, cloud)],
+        "workerGroupSpecs": _groups(night, cloud),
     }
 
 
-def _groups(night: Night, cloud: Cloud) -> list[str]:
-    kind = "gpu" if night.recipe.resources.gpus else "cpu"
-    return [kind] if cloud.spot is None else [f"{kind}-on-demand", f"{kind}-spot"]
+def _groups(night: Night, cloud: Cloud) -> list[Manifest]:
+    """A group for each kind of pool, on demand and spot where the cloud has both."""
+    pools = pools_of(night, cloud)
+    return [
+        _group(night, cloud, pool, name, spot)
+        for kind, pool in pools.items()
+        for name, spot in _kinds(kind, cloud)
+    ]
 
 
-def _group(night: Night, cloud: Cloud, name: str) -> Manifest:
-    most = math.ceil(night.recipe.resources.pool[1] / _actors(night))
-    return {
+def _kinds(kind: str, cloud: Cloud) -> list[tuple[str, bool]]:
+    return (
+        [(kind, False)]
+        if cloud.spot is None
+        else [(f"{kind}-on-demand", False), (f"{kind}-spot", True)]
+    )
+
+
+def _group(night: Night, cloud: Cloud, pool: PoolSpec, name: str, spot: bool) -> Manifest:
+    group: Manifest = {
         "groupName": name,
         "replicas": 0,
         "minReplicas": 0,
-        "maxReplicas": most,
-        "rayStartParams": dict(_AGENT),
-        "template": _worker(night, cloud, name.endswith("-spot")),
+        "maxReplicas": math.ceil(pool.pool[1] / actors(pool)),
+        "rayStartParams": _AGENT | _declared(pool),
+        "template": _worker(night, cloud, pool, spot),
     }
+    return group | ({"labels": dict(pool.labels)} if pool.labels else {})
 
 
-def _actors(night: Night) -> int:
-    """Actors of one worker."""
-    gpus = night.recipe.resources.gpus
-    return int(1 / gpus + 1e-9) if 0 < gpus < 1 else 1
-
-
-def _size(night: Night, cloud: Cloud) -> tuple[int, int, int]:
-    """CPUs, GPUs and MiB of one worker."""
-    asked = night.recipe.resources
-    cpus, gpus = math.ceil(asked.cpus * _actors(night)) + 1, math.ceil(asked.gpus)
-    if cloud.memory is None:
-        return cpus, gpus, 1024 * (_GIB_PER_CPU * cpus + _GIB_PER_GPU * gpus)
-    return cpus, gpus, int(cloud.memory[:-2]) * (1024 if cloud.memory.endswith("Gi") else 1)
+def _declared(pool: PoolSpec) -> dict[str, str]:
+    """What the autoscaler must know of a worker before there is one."""
+    if pool.accelerator is None:
+        return {}
+    return {"resources": f'"{{\\"accelerator_type:{pool.accelerator}\\": 1}}"'}
 
 
 def _template(night: Night, component: str, spec: Manifest) -> Manifest:
@@ -149,8 +154,8 @@ def _fetcher(night: Night, cloud: Cloud, recipe: Manifest) -> Manifest:
     return whole | {"command": command}
 
 
-def _worker(night: Night, cloud: Cloud, spot: bool) -> Manifest:
-    cpus, gpus, mebibytes = _size(night, cloud)
+def _worker(night: Night, cloud: Cloud, pool: PoolSpec, spot: bool) -> Manifest:
+    cpus, gpus, mebibytes = size(pool, cloud)
     needs = pods.resources(str(cpus), f"{mebibytes}Mi", gpus)
     plain = pods.with_probes(pods.container("ray-worker", cloud, needs), _RAYLET)
     ray = pods.with_secrets(plain, cloud)
@@ -161,7 +166,8 @@ def _worker(night: Night, cloud: Cloud, spot: bool) -> Manifest:
     if night.recipe.models:
         ray = pods.with_models(ray)
         volumes.append(pods.claim(cloud.models_claim, read_only=True))
-    spec = pods.pod([ray], volumes) | _worker_place(cloud, gpus, spot)
+    chosen = cloud.nodes if gpus or not any_gpus(night) else None
+    spec = pods.pod([ray], volumes) | _worker_place(cloud, chosen, gpus, spot)
     return _template(night, "worker", spec)
 
 
@@ -183,11 +189,12 @@ def _head_place(cloud: Cloud) -> Manifest:
     return {"affinity": {"nodeAffinity": affinity}}
 
 
-def _worker_place(cloud: Cloud, gpus: int, spot: bool) -> Manifest:
+def _worker_place(cloud: Cloud, nodes: str | None, gpus: int, spot: bool) -> Manifest:
+    """`nodes`: the label of those that it may run on; None: any."""
     chosen: Manifest = {}
     tolerated: list[Manifest] = []
-    if cloud.nodes is not None:
-        key, _, value = cloud.nodes.partition("=")
+    if nodes is not None:
+        key, _, value = nodes.partition("=")
         chosen[key] = value
     if gpus:
         tolerated.append({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"})

@@ -60,10 +60,11 @@ def _codec(module: Any, orders: Orders) -> None:
 
 
 def _weave(module: Any, orders: Orders) -> None:
-    def place(encoded: Sequence[Any], *_: object, **__: object) -> str:
-        return " ".join(sample.key for sample in encoded)
+    def place(items: Sequence[Any], *_: object, **__: object) -> str:
+        return " ".join(item.encoded.key for item in items)
 
-    module.weave_chunk = _wrapped(orders, module.weave_chunk, "weave", place)
+    module.weave_part = _wrapped(orders, module.weave_part, "weave", place)
+    module.weave_rest = _wrapped(orders, module.weave_rest, "weave", place)
 
 
 def _network(module: Any, orders: Orders) -> None:

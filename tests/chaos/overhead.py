@@ -47,9 +47,11 @@ from pipeline.models import load_models
 from pipeline.publication import publish
 from pipeline.sink import commit_chunk
 from pipeline.source import Chunk, EncodedSample, plan, read_chunk
+from pipeline.stages import stages_of
 from pipeline.store import Store
 from pipeline.tar import write_tar
-from pipeline.weave import planned_copies, weave_chunk
+from pipeline.under_way import attempted, begun
+from pipeline.weave import weave_chunk
 from pipeline.woven import RunContext, WovenCopy
 from schemas.index import rows_to_table
 from schemas.recipe import Source
@@ -150,10 +152,12 @@ def _checked(planned: RunPlan, models: Models, store: Store, chunk: Chunk, clock
     with clock.on("journal"):
         attempt = begin(store, planned.run, chunk.id, "overhead")
     with clock.on("weave"):
-        woven = weave_attempt(attempt, encoded, recipe, models, _context(planned, chunk))
+        items, (stage,) = begun(encoded, recipe), stages_of(recipe)
+        context = _context(planned, chunk)
+        woven = weave_attempt(attempt, items, stage, recipe, models, context)
     with clock.on("commit"):
         rows = [(copy.row, copy.members) for copy in woven]
-        commit_chunk(store, planned.run, chunk.id, rows, planned_copies(encoded, recipe))
+        commit_chunk(store, planned.run, chunk.id, rows, attempted(items))
 
 
 def _plain(planned: RunPlan, models: Models, folder: Path, chunk: Chunk, clock: Clock) -> None:

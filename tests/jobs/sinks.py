@@ -20,7 +20,8 @@ from pipeline.models import load_models
 from pipeline.publication import publish
 from pipeline.sink import commit_chunk
 from pipeline.source import read_chunk
-from pipeline.weave import RunContext, planned_copies, weave_chunk
+from pipeline.under_way import attempted, begun
+from pipeline.weave import RunContext, weave_chunk
 from tests.pipeline.rows import Woven
 from tests.pipeline.shards import sample_files, tar_of
 from tests.pipeline.steps import Work
@@ -56,7 +57,7 @@ def woven_chunks(planned: RunPlan, only: int | None = None) -> tuple[tuple[str, 
         context = RunContext(planned.run, planned.digest, chunk.id, known)
         woven = weave_chunk(encoded, planned.recipe, models, context)
         rows = [(copy.row, copy.members) for copy in woven]
-        chunks.append((chunk.id, rows, planned_copies(encoded, planned.recipe)))
+        chunks.append((chunk.id, rows, attempted(begun(encoded, planned.recipe))))
     return tuple(chunks)
 
 
@@ -72,8 +73,8 @@ def known_of(planned: RunPlan) -> Known | None:
 def weave(planned: RunPlan) -> None:
     """Weaves and commits every chunk."""
     write_plan(planned)
-    for chunk_id, rows, attempted in woven_chunks(planned):
-        commit_chunk(planned.store, planned.run, chunk_id, rows, attempted)
+    for chunk_id, rows, planned_copies in woven_chunks(planned):
+        commit_chunk(planned.store, planned.run, chunk_id, rows, planned_copies)
 
 
 def finish(planned: RunPlan) -> None:

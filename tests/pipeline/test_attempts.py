@@ -13,7 +13,9 @@ from pipeline import attempts, codec, weave
 from pipeline.attempts import DEATHS, TRIES, begin, excuse, weave_attempt
 from pipeline.recipe import FullRecipe
 from pipeline.source import EncodedSample
+from pipeline.stages import stages_of
 from pipeline.store import Store
+from pipeline.under_way import begun
 from pipeline.woven import RunContext, WovenCopy
 from schemas.errors import FullError, RunError
 from schemas.sample import Sample
@@ -58,8 +60,10 @@ CHUNK = [
 
 
 def attempt(store: Store, chosen: FullRecipe, session: str = "s") -> list[WovenCopy]:
-    begun = begin(store, "run", "chunk", session)
-    return weave_attempt(begun, CHUNK, chosen, {}, CONTEXT)
+    (stage,) = stages_of(chosen)
+    begun_chunk = begun(CHUNK, chosen)
+    attempt = begin(store, "run", "chunk", session)
+    return weave_attempt(attempt, begun_chunk, stage, chosen, {}, CONTEXT)
 
 
 def told(woven: list[WovenCopy]) -> list[object]:

@@ -29,14 +29,14 @@ def test_encoded_samples_come_back() -> None:
 
 def test_woven_copies_come_back() -> None:
     copies = woven()
-    block = woven_block(copies, attempted=7, seconds=1.5)
+    block = woven_block(copies, attempted=7, seconds=(1.5, 0.25))
     assert block.schema == WOVEN
-    assert woven_copies(block) == (copies, 7, 1.5)
+    assert woven_copies(block) == (copies, 7, (1.5, 0.25))
 
 
 def test_a_block_in_several_pieces_is_the_same_block() -> None:
     copies = woven()
-    whole = woven_block(copies, 5, 1.0)
+    whole = woven_block(copies, 5, (1.0,))
     pieces = pa.concat_tables([whole.slice(0, 2), whole.slice(2)])
     assert woven_copies(pieces)[0] == copies
 

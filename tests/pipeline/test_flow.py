@@ -16,9 +16,9 @@ from ray.exceptions import (
 )
 
 from pipeline.carried import CarriedError
-from pipeline.flow import FlowSpec, fitting_pool, unwrapped
+from pipeline.flow_errors import unwrapped
+from pipeline.flow_spec import FlowSpec
 from schemas.errors import FullError, NoiseloomError, RunError, SampleError, SinkError
-from schemas.recipe import PoolSpec
 
 
 def task_error(cause: Exception) -> RayTaskError:
@@ -59,27 +59,6 @@ def test_what_ray_reports_itself_is_said_with_what_to_do(
     for arrived in (unwrapped(error), unwrapped(task_error(error))):
         assert type(arrived) is kind
         assert advice in str(arrived)
-
-
-@pytest.mark.parametrize(
-    ("spec", "has", "pool"),
-    [
-        (PoolSpec(pool=(1, 2)), {"CPU": 3.0}, (1, 2)),
-        (PoolSpec(pool=(4, 8)), {"CPU": 3.0}, (2, 2)),
-        (PoolSpec(pool=(1, 8), cpus=0.5), {"CPU": 3.0}, (1, 4)),
-        (PoolSpec(pool=(1, 8), gpus=1), {"CPU": 17.0, "GPU": 2.0}, (1, 2)),
-    ],
-)
-def test_a_pool_is_cut_to_what_the_machine_holds(
-    spec: PoolSpec, has: dict[str, float], pool: tuple[int, int]
-) -> None:
-    assert fitting_pool(spec, has).pool == pool
-
-
-@pytest.mark.parametrize("spec", [PoolSpec(gpus=1), PoolSpec(cpus=8)])
-def test_an_actor_that_fits_nowhere_is_an_error_and_no_endless_wait(spec: PoolSpec) -> None:
-    with pytest.raises(RunError, match="one actor asks for"):
-        fitting_pool(spec, {"CPU": 3.0})
 
 
 def test_what_a_worker_needs_survives_the_way_there() -> None:

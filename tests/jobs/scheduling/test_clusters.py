@@ -123,6 +123,53 @@ def test_workers_are_as_large_and_as_many_as_the_recipe_asks_for_and_none_at_fir
     assert {name: value for name, value in limits.items() if name != "memory"} == asked
 
 
+OWN = """\
+ops:
+  - {kind: classic, transforms: [{HorizontalFlip: {p: 0.5}}], resources: {cpus: 4, pool: [1, 2]}}
+  - kind: copy_paste
+    harmonise: 0
+    resources: {cpus: 2, memory: 30GiB, pool: [1, 3], labels: {zone: a}}
+  - {kind: classic, transforms: [{VerticalFlip: {p: 0.5}}], resources: {cpus: 4, pool: [1, 5]}}
+"""
+
+
+def test_every_kind_of_pool_is_a_group_that_holds_all_its_actors(tmp_path: Path) -> None:
+    file = recipe_file(tmp_path, "ops:\n", OWN)
+    cluster = of(render_kubernetes(night(file), cloud(nodes="gpu=l4")), "RayJob")["spec"]
+    groups = {g["groupName"]: g for g in cluster["rayClusterSpec"]["workerGroupSpecs"]}
+    assert {name: g["maxReplicas"] for name, g in groups.items()} == {
+        "cpu": 7,
+        "cpu-2": 3,
+        "gpu": 5,
+    }
+    limits = {
+        n: g["template"]["spec"]["containers"][0]["resources"]["limits"] for n, g in groups.items()
+    }
+    assert [limits[name]["cpu"] for name in groups] == ["5", "3", "5"]
+    assert int(limits["cpu-2"]["memory"][:-2]) * 0.7 >= 30 * 1024  # beside the object store
+    assert groups["cpu-2"]["labels"] == {"zone": "a"}
+    placed = {n: g["template"]["spec"].get("nodeSelector") for n, g in groups.items()}
+    assert placed == {"cpu": None, "cpu-2": None, "gpu": {"gpu": "l4"}}
+
+
+def test_an_accelerator_is_declared_before_there_is_a_node_and_the_flag_makes_it_true(
+    tmp_path: Path,
+) -> None:
+    file = recipe_file(tmp_path, "gpus: 0.5", "gpus: 0.5, accelerator: L4")
+    spec = of(render_kubernetes(night(file), cloud(nodes="gpu=l4")), "RayJob")["spec"]
+    (group,) = spec["rayClusterSpec"]["workerGroupSpecs"]
+    told = group["rayStartParams"]["resources"]
+    assert json.loads(json.loads(told)) == {"accelerator_type:L4": 1}
+    with pytest.raises(RecipeError, match="accelerator: L4: --nodes must say which nodes have it"):
+        render_kubernetes(night(file), cloud())
+
+
+def test_a_worker_too_small_for_the_memory_of_its_actors_is_refused(tmp_path: Path) -> None:
+    file = recipe_file(tmp_path, "gpus: 0.5", "gpus: 0.5, memory: 16GiB")
+    with pytest.raises(RecipeError, match="--memory: 24Gi is less than the 46812Mi"):
+        render_kubernetes(night(file), cloud(memory="24Gi"))
+
+
 def test_spot_workers_are_a_group_of_their_own_and_the_head_is_never_among_them(
     cells: Night,
 ) -> None:
