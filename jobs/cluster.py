@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,9 +26,6 @@ from pipeline.recipe import FullRecipe
 from pipeline.stages import Stage
 from schemas.errors import RecipeError
 
-IO_SHARE: Final = 1.0
-"""CPUs that an embedded Ray has beyond the cores, for reading and writing beside busy actors."""
-
 WAIT_S: Final = 15 * 60
 """For the first machine of each stage: a cloud takes minutes for a GPU node, and its image more."""
 
@@ -36,6 +34,9 @@ LOOK_EVERY_S: Final = 2.0
 _ACCELERATOR: Final = "accelerator_type:"
 _GROUP: Final = "ray.io/node-group"
 _STATUS: Final = "__autoscaling_status"
+
+_BY_HAND: Final = re.compile(r"node_[0-9a-f]{56}")
+"""The type of a node that no autoscaler has started: its own id."""
 
 
 def cores() -> int:
@@ -62,6 +63,8 @@ def ray_cluster() -> Cluster:
     """The cluster that Ray has now; Ray must be up."""
     import ray
     from ray._private.state import available_resources_per_node, state
+    from ray.autoscaler.v2.utils import is_autoscaler_v2
+    from ray.experimental.internal_kv import _internal_kv_get
 
     if not joined():
         return this_machine()
@@ -69,7 +72,9 @@ def ray_cluster() -> Cluster:
     free = available_resources_per_node()
     nodes = tuple(_node(node["Resources"], node["Labels"]) for node in alive)
     left = tuple(_node(free.get(n["NodeID"], {}), n["Labels"], n["Resources"]) for n in alive)
-    return Cluster(nodes, left, _grows(alive), _groups(state.get_cluster_config()))
+    second, status = is_autoscaler_v2(fetch_from_server=True), _internal_kv_get(_STATUS)
+    more = grows([node["Labels"] for node in alive], second, status)
+    return Cluster(nodes, left, more, _groups(state.get_cluster_config()))
 
 
 def _node(
@@ -82,18 +87,15 @@ def _node(
     )
 
 
-def _grows(alive: Sequence[Mapping[str, Any]]) -> bool:
-    from ray.autoscaler.v2.utils import is_autoscaler_v2
-    from ray.experimental.internal_kv import _internal_kv_get
-
-    if is_autoscaler_v2(fetch_from_server=True):
+def grows(labels: Sequence[Mapping[str, str]], second: bool, status: bytes | None) -> bool:
+    """Whether an autoscaler may bring more machines. `labels`: of the nodes; `second`: whether it
+    is the second version; `status`: what the first one reports.
+    """
+    if second or any(_GROUP in its for its in labels):
         return True
-    if any(_GROUP in node["Labels"] for node in alive):
-        return True
-    said = json.loads(_internal_kv_get(_STATUS) or b"{}").get("autoscaler_report") or {}
-    ids = {f"node_{node['NodeID']}" for node in alive}  # the types of nodes started by hand
-    types = {*(said.get("active_nodes") or ()), *(said.get("idle_nodes") or ())}
-    return bool(types - ids)
+    report = json.loads(status or b"{}").get("autoscaler_report") or {}
+    types = {*(report.get("active_nodes") or ()), *(report.get("idle_nodes") or ())}
+    return not all(_BY_HAND.fullmatch(name) for name in types)
 
 
 def _groups(config: Any) -> tuple[Node, ...] | None:

@@ -1,1 +1,1 @@
-"""The library: everything between source shards and output shards. Only `flow.py` imports ray."""
+"""The library: everything between source shards and output shards. Only `flow*.py` import ray."""
