@@ -1,7 +1,8 @@
 """What a run really exports to Prometheus: `python -m tests.infra.exported RECIPE OUT`.
 
-Ray is up with its metrics on a port; the recipe runs, a batch runs out of memory, and the agent is
-scraped all the while. Everything it ever said is written to OUT.
+As `noiseloom run`, but that Ray exports its metrics on a port that is known, and as often as it
+can. The agent is scraped all the while; a batch runs out of memory, too. Everything that was ever
+said is written to OUT.
 """
 
 from __future__ import annotations
@@ -11,13 +12,19 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any, Final
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from jobs.ray_session import QUIET
+from rich.console import Console
+
+from jobs import ray_session
+from jobs.augment import augment
+from pipeline.metering import METRICS
 
 PATIENCE_S: Final = 60.0
 """After the run, for what is not exported yet: nothing is late but on a machine that stalls."""
@@ -25,35 +32,56 @@ PATIENCE_S: Final = 60.0
 
 def main(recipe: Path, out: Path) -> None:
     often = {"RAY_metrics_report_interval_ms": "1000"}  # Ray's least; its own is 10 s
-    os.environ.update(QUIET | often, RAY_AUTH_TOKEN=secrets.token_hex(32))
-    import ray
-    from rich.console import Console
+    os.environ.update(ray_session.QUIET | often, RAY_AUTH_TOKEN=secrets.token_hex(32))
 
-    from jobs.plan import make_plan, write_plan
-    from pipeline.flow import run_flow
-    from pipeline.metering import METRICS
+    @contextmanager
+    def session(num_cpus: int | None = None) -> Iterator[None]:
+        with exporting(num_cpus) as address, scraped(address, Said(out)):
+            run_out_of_memory()
+            yield
+
+    ray_session.ray_session = session  # type: ignore[assignment]
+    augment(recipe, Console(quiet=True))
+
+
+@contextmanager
+def exporting(num_cpus: int | None) -> Iterator[str]:
+    """Ray is up, and this is where its agent is."""
+    import ray
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     ray.init(
         address="local",
-        num_cpus=3,
+        num_cpus=num_cpus,
         include_dashboard=False,
         log_to_driver=False,
         _metrics_export_port=port,
     )
-    address, said = f"http://{ray.util.get_node_ip_address()}:{port}/metrics", Said(out)
-    planned = make_plan(recipe, Console(quiet=True))
-    write_plan(planned)
-    run_out_of_memory()
-    attempts = planned.attempts
-    for _ in run_flow(
-        planned.chunks, planned.recipe, planned.run, planned.digest, "session", attempts
-    ):
-        said.add(address)
-    until(lambda: said.add(address) and all(said.has(f"ray_{m.name}") for m in METRICS))
-    ray.shutdown()
+    try:
+        yield f"http://{ray.util.get_node_ip_address()}:{port}/metrics"
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def scraped(address: str, said: Said) -> Iterator[None]:
+    """Again and again inside the block, and after it until every metric of ours was there."""
+    over = Event()
+
+    def scrape() -> None:
+        while not over.wait(0.5):
+            said.add(address)
+
+    thread = Thread(target=scrape)
+    thread.start()
+    try:
+        yield
+        until(lambda: all(said.has(f"ray_{metric.name}") for metric in METRICS))
+    finally:
+        over.set()
+        thread.join()
 
 
 class Said:
@@ -63,18 +91,17 @@ class Said:
         self.lines: dict[str, str] = {}
         self.out = out
 
-    def add(self, address: str) -> bool:
+    def add(self, address: str) -> None:
         try:
             with urlopen(address, timeout=5) as answer:
                 lines = answer.read().decode().splitlines()
         except URLError:
-            return False  # the agent starts after Ray
+            return  # the agent starts after Ray
         self.lines.update(line.rpartition(" ")[::2] for line in lines)
         self.out.write_text("".join(f"{name} {value}\n" for name, value in self.lines.items()))
-        return True
 
     def has(self, name: str) -> bool:
-        return any(line.startswith(name) for line in self.lines)
+        return any(line.startswith(name) for line in list(self.lines))
 
 
 def until(there: Callable[[], object]) -> None:
