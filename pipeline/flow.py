@@ -97,7 +97,8 @@ def run_flow(
     text = recipe.model_dump_json()
     spec = FlowSpec(run, digest, text, recipe.sink, session, attempts, tuple(known))
     # A cluster that grows is read for as wide as its pools may get.
-    at_once = max(int(ray.cluster_resources().get("CPU", 0)), *(width.most for width in widths))
+    wide = max(int(ray.cluster_resources().get("CPU", 0)), *(width.most for width in widths))
+    at_once = min(wide, len(chunks))
     _configure(DataContext.get_current())
     metering.left(run, remaining := len(chunks))
     try:
@@ -239,22 +240,23 @@ class _Weaver:
         return load_known(Store(spec.sink), spec.known) if spec.known else None
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        spec, stage = self._spec, self._stage
-        metering.waited(block, stage.journal("weave"))
+        metering.waited(block, self._stage.name(self._spec.recipe))
+        return metering.stamped(self._worked(block))
+
+    def _worked(self, block: pa.Table) -> pa.Table:
         chunk, items, before = self._received(block)
+        spec, stage = self._spec, self._stage
         with carried():
             attempt = begin(Store(spec.sink), spec.run, stage.journal(chunk), spec.session)
             models = self._models
             start = time.perf_counter()
             if not stage.ends:
                 items = part_attempt(attempt, items, stage, spec.recipe, models)
-                seconds = (*before, time.perf_counter() - start)
-                return metering.stamped(under_way_block(chunk, items, seconds))
+                return under_way_block(chunk, items, (*before, time.perf_counter() - start))
             context = RunContext(spec.run, spec.recipe_digest, chunk, self._known)
             woven = weave_attempt(attempt, items, stage, spec.recipe, models, context)
             seconds = (*before, time.perf_counter() - start)
-        rows = [(copy.row, copy.members) for copy in woven]
-        return metering.stamped(woven_block(rows, attempted(items), seconds))
+        return woven_block([(copy.row, copy.members) for copy in woven], attempted(items), seconds)
 
     def _received(self, block: pa.Table) -> tuple[str, list[UnderWay], tuple[float, ...]]:
         """The chunk's id, its samples, and the seconds of the stages before."""
