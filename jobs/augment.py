@@ -55,7 +55,7 @@ ENOUGH: Final = 20
 
 def dry_run(path: str | Path, console: Console) -> None:
     """Validates everything, prints the plan and the digest; loads no model and writes nothing."""
-    planned = make_plan(path, console)
+    planned = make_plan(path, console, dry=True)
     said = prompts_said(planned)
     done = committed(planned.store, planned.run)
     print_plan(planned, done, console)
@@ -123,6 +123,7 @@ def _augment(planned: RunPlan, mine: Turn, console: Console) -> None:
     check_pools(planned)
     write_plan(planned)
     taken = adopt(planned.store, planned.run, [chunk.id for chunk in missing])
+    mine.take_over(taken)
     missing = _missing(planned)
     console.print(_opening(planned, len(missing)), highlight=False)
     for run, chunks in taken.items():

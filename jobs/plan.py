@@ -181,11 +181,15 @@ def check_recipe(path: str | Path) -> Checked:
 
 
 def make_plan(
-    path: str | Path, console: Console | None = None, checked: Checked | None = None
+    path: str | Path,
+    console: Console | None = None,
+    checked: Checked | None = None,
+    *,
+    dry: bool = False,
 ) -> RunPlan:
     """Checks the recipe, unless it is `checked`, and the headers of every source shard; reads the
     labels for `budget.rare`, unless the sink holds the plan already, and the bytes of samples that
-    may have been made before.
+    may have been made before. `dry`: what is found of these is not kept in the sink.
     """
     of = checked or check_recipe(path)
     recipe, digest = of.recipe, of.digest
@@ -196,10 +200,10 @@ def make_plan(
     if recipe.budget.rare is not None:
         shared, rarity = share_copies(source.chunks, recipe, planned.store, planned.path, console)
         planned = replace(planned, chunks=shared, rarity=rarity)
-    return _without_made(planned)
+    return _without_made(planned, keep=not dry)
 
 
-def _without_made(planned: RunPlan) -> RunPlan:
+def _without_made(planned: RunPlan, *, keep: bool) -> RunPlan:
     """The plan without copies that were made before. A chunk that is committed, or stands in the
     plan of this very run, stays as it was planned.
     """
@@ -207,7 +211,7 @@ def _without_made(planned: RunPlan) -> RunPlan:
     done = {*committed(store, planned.run), *committed_elsewhere(store, planned.run)}
     done |= _planned_before(store, planned.path)
     usual = (planned.digest, recipe.copies)
-    left = without_made(planned.chunks, store, recipe.source, usual, done)
+    left = without_made(planned.chunks, store, recipe.source, usual, done, keep=keep)
     return (
         planned if left == planned.chunks else replace(planned, chunks=left, whole=planned.chunks)
     )

@@ -70,10 +70,13 @@ def without_made(
     source: Source,
     recipe: tuple[str, int],
     done: Collection[str],
+    *,
+    keep: bool = True,
 ) -> tuple[Chunk, ...]:
     """The chunks, without the copies that were made before. `recipe`: its digest, and how many
     copies it makes of each sample; `done`: chunks that are committed, which stay as they are. A
-    chunk of which nothing is left to make stays, too, without copies.
+    chunk of which nothing is left to make stays, too, without copies. With `keep` what is found is
+    written down.
     """
     shards = by_shard(chunks)
     new = {name: its for name, its in shards.items() if any(c.id not in done for c in its)}
@@ -82,7 +85,8 @@ def without_made(
     found = {name: made_of(store, name) for name in new.keys() & _known(store)}
     unknown = {name: [c for c in its if c.id not in done] for name, its in new.items()}
     unknown = {name: its for name, its in unknown.items() if name not in found}
-    found |= _looked_up(unknown, store, source, recipe)
+    looked_up = _looked_up(unknown, store, source, recipe)
+    found |= {name: _kept(store, name, made) if keep else made for name, made in looked_up.items()}
     left = {
         chunk.id: _without(chunk, made, recipe[1])
         for name, made in found.items()
@@ -132,21 +136,22 @@ def _path(name: str) -> str:
 def _looked_up(
     shards: Mapping[str, list[Chunk]], store: Store, source: Source, recipe: tuple[str, int]
 ) -> dict[str, Made]:
-    """Those of these shards that hold a key that is published: what was made before, if anything,
-    written down.
-    """
+    """Of those of these shards that hold a published key: what was made before, if anything."""
     wanted = {s.key for its in shards.values() for chunk in its for s in chunk.samples}
     published = _published(store, wanted, recipe[0]) if wanted else {}
     found: dict[str, Made] = {}
     for name, its in shards.items():
         hit = [c for c in its if any(sample.key in published for sample in c.samples)]
         if hit:
-            made = _compared(hit, source, published, recipe[0])
-            text = _MadeFile(dict(made)).model_dump_json() + "\n"
-            with sink_errors(store):
-                mine = store.create(_path(name), text.encode())
-            found[name] = made if mine else made_of(store, name)
+            found[name] = _compared(hit, source, published, recipe[0])
     return found
+
+
+def _kept(store: Store, name: str, made: Made) -> Made:
+    """What was found, written down, or what somebody else has written meanwhile."""
+    text = _MadeFile(dict(made)).model_dump_json() + "\n"
+    with sink_errors(store):
+        return made if store.create(_path(name), text.encode()) else made_of(store, name)
 
 
 def _published(store: Store, keys: Collection[str], digest: str) -> Published:

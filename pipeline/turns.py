@@ -22,7 +22,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -80,6 +80,7 @@ class Turn:
         self._store, self._folder = store, f"{FOLDER}/{recipe}"
         self._me = f"{this_host()}.{os.getpid()}.{secrets.token_hex(4)}"
         self._run, self._path = "", ""
+        self._runs: set[str] = set()
         self._number = -1
         self._seconds = 0.0
         self._over = threading.Event()
@@ -114,21 +115,26 @@ class Turn:
     def plan(self, run: str) -> None:
         """Which run it works on."""
         self._run = run
+        self._runs.add(run)
+
+    def take_over(self, runs: Iterable[str]) -> None:
+        """What these runs have spent counts, too."""
+        self._runs.update(runs)
 
     def spend(self, seconds: float) -> None:
         """So long was spent in ops."""
         self._seconds += seconds
 
     def spent(self) -> float:
-        """Seconds in ops of all starts of this run, as far as they are known."""
+        """Seconds in ops of all starts of this run and of those taken over, as far as is known."""
         its = [one for one in beats(self._store, self._folder) if one.session != self._me]
-        return self._seconds + sum(s for run, s in map(self._said, its) if run == self._run)
+        return self._seconds + sum(s for run, s in map(self._said, its) if run in self._runs)
 
     def finish(self) -> None:
         """The run has its record: what its starts have said is forgotten."""
         self._over.set()
         its = [one for one in beats(self._store, self._folder) if one.session != self._me]
-        paths = [one.path for one in its if one.gone and self._said(one)[0] == self._run]
+        paths = [one.path for one in its if one.gone and self._said(one)[0] in self._runs]
         with sink_errors(self._store):
             self._store.delete_many([*paths, self._path])
         self._path = ""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from jobs.augment import dry_run
 from jobs.history import COLUMNS, history, nights
 from jobs.plan import make_plan
 from pipeline import turns
@@ -20,8 +21,9 @@ from pipeline.index_files import pending_runs, published_runs, read_index
 from pipeline.publication import current_runs
 from pipeline.store import Store
 from pipeline.turns import turn
+from schemas.errors import SinkError
 from tests.jobs.nights import Nights, copies
-from tests.jobs.sinks import verified
+from tests.jobs.sinks import finish, in_sink, planned_run, verified, weave
 from tests.jobs.workplace import CLASSIC, ROOT, kill, workplace
 from tests.pipeline.shards import sample_files, tar_of
 
@@ -160,6 +162,17 @@ def test_bytes_of_a_changed_shard_are_compared_once(
     ] * 2
 
 
+def test_a_dry_run_counts_what_is_left_and_writes_nothing(plain: Nights) -> None:
+    plain.shard("a", **A)
+    plain.run()
+    plain.shard("a", **A | {"a1": 45})
+    before = plain.store.list("")
+    said = io.StringIO()
+    dry_run(plain.recipe, Console(file=said, width=200))
+    assert "2 each, 2 in all" in said.getvalue()
+    assert plain.store.list("") == before
+
+
 def test_a_shard_with_the_same_keys_and_other_bytes_is_new(plain: Nights) -> None:
     plain.shard("a", **A)
     plain.run()
@@ -207,6 +220,8 @@ def test_history_tells_the_nights_without_reading_an_index(
         ("night", "taken over by", "-"),
         ("night", "unfinished, 1 of 2 chunks committed", "-"),
     ]
+    gpu_seconds = {row["new samples"]: row["GPU s"] for row in rows}
+    assert gpu_seconds["6"] == "12"  # with two chunks of the night that was killed
     first = next(row for row in rows if row["new samples"] == "7")
     assert (first["copies"], first["kept"], first["GPU s"]) == ("14", "100.0%", "12")
 
@@ -261,6 +276,20 @@ def test_a_start_that_is_gone_or_silent_holds_nobody_up(
         mine.spend(1.0)
         assert mine.spent() == 6.0
     assert len(said) == 1 and "process 1 on elsewhere" in said[0]
+
+
+def test_history_of_a_sink_in_an_object_store(tmp_path: Path, s3_bucket: str) -> None:
+    planned = in_sink(planned_run(tmp_path), f"{s3_bucket}/out")
+    weave(planned)
+    assert [night.state for night in nights(planned.store)] == [
+        "unfinished, 3 of 3 chunks committed"
+    ]
+    finish(planned)
+    said = io.StringIO()
+    history(f"{s3_bucket}/out", Console(file=said))
+    assert f"\t{planned.run}\tnight\tfinished\t7\t14\t" in said.getvalue()
+    with pytest.raises(SinkError, match="no run has begun here"):
+        history(f"{s3_bucket}/nothing", Console(file=said))
 
 
 def test_a_real_night_is_killed_and_the_next_one_goes_on_over_another_source(
