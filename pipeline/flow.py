@@ -139,7 +139,9 @@ def _graph(
 def _staged(dataset: Dataset, stage: Stage, width: Width, spec: FlowSpec) -> Dataset:
     """One more pool of actors, at its first width from the start."""
     pool = stage.pool
-    return dataset.map_batches(
+    # `map_batches` wants a batch size where there are GPUs, and one would join blocks: it checks
+    # that, and then calls this one with all that it was given.
+    return dataset.map_batches_internal(
         _Weaver,
         fn_constructor_args=(spec, stage),
         compute=ActorPoolStrategy(

@@ -108,12 +108,12 @@ def test_a_run_that_is_published_starts_neither_ray_nor_a_model_again(undisturbe
 def test_workers_in_pools_of_their_own_make_the_same_bytes_as_one(
     undisturbed: Done, source: Path, tmp_path: Path
 ) -> None:
-    own = OPS.replace("p: 0.6}", "p: 0.6, resources: {cpus: 0.25, pool: [1, 2]}}")
+    own = OPS.replace("p: 0.6}", "p: 0.6, resources: {cpus: 0.5, pool: [1, 2]}}")
     place = workplace(tmp_path / "own", source, own, pool="[1, 2], cpus: 0.25", more=GATES)
     done = place.run()
     assert done.returncode == 0, done.stderr
     assert place.left() == undisturbed.place.left()
-    for said in ("noise_denoise#1", "0.25 CPUs", "bottleneck: noise_denoise#1", "1 to 2"):
+    for said in ("noise_denoise#1", "0.5 CPUs", "bottleneck: noise_denoise#1", "1 to 2"):
         assert said in done.stderr
     stages = place.record()["stages"]
     assert [stage["stage"].split(" ")[0] for stage in stages] == [
