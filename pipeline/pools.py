@@ -152,9 +152,8 @@ def _nowhere(pool: PoolSpec, kinds: Sequence[Node]) -> Iterator[str]:
         most = max((getattr(node, word) for node in kinds), default=0)
         wanted = pool.memory_bytes if word == "memory" else getattr(pool, word)
         if wanted > most + _TINY:
-            yield f"the most {word} of one machine are " + (
-                f"{most / 2**30:.1f}GiB" if word == "memory" else f"{most:g}"
-            )
+            has = f"{most / 2**30:.1f}GiB of memory" if word == "memory" else f"{most:g} {word}"
+            yield f"no machine has more than {has}"
     accelerators = set(chain.from_iterable(node.accelerators for node in kinds))
     if pool.accelerator is not None and pool.accelerator not in accelerators:
         hints = nearest(pool.accelerator, accelerators)
