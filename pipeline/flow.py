@@ -96,7 +96,8 @@ def run_flow(
     text = recipe.model_dump_json()
     spec = FlowSpec(run, digest, text, recipe.sink, session, attempts, tuple(known))
     # A cluster that grows is read for as wide as its pools may get.
-    at_once = max(int(ray.cluster_resources().get("CPU", 0)), *(width.most for width in widths))
+    widest = max(int(ray.cluster_resources().get("CPU", 0)), *(width.most for width in widths))
+    at_once = min(widest, len(chunks))
     _configure(DataContext.get_current())
     try:
         dataset = _graph(chunks, spec, widths, at_once)

@@ -78,8 +78,8 @@ def widths(stages: Sequence[Stage], cluster: Cluster, chunks: int) -> list[Width
             for j in sorted(range(len(pools)), key=lambda j: j == i):
                 fits = room.fill(pools[j], pool.pool[1] if j == i else least[j])
             low, high = least[i], max(fits, least[i])
-        begins = min(max(start[i], low), high, max(chunks, low))
-        out.append(Width(low, high, begins))
+        low = min(low, chunks)
+        out.append(Width(low, high, min(max(start[i], low), high, chunks)))
     return out
 
 

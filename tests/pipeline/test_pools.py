@@ -72,7 +72,7 @@ def test_a_pool_begins_beside_what_other_jobs_hold_and_never_below_its_least() -
 
 def test_no_more_actors_start_than_there_are_chunks() -> None:
     assert wide(fixed(SMALL), PoolSpec(pool=(1, 4)), chunks=3) == [Width(1, 4, 3)]
-    assert wide(fixed(SMALL), PoolSpec(pool=(2, 4)), chunks=1) == [Width(2, 4, 2)]
+    assert wide(fixed(SMALL), PoolSpec(pool=(2, 4)), chunks=1) == [Width(1, 4, 1)]
 
 
 def test_on_a_cluster_that_grows_a_pool_may_be_as_wide_as_the_recipe_says() -> None:
