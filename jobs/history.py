@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.index_files import PENDING, READERS, open_sink, published_runs, sink_errors
+from pipeline.progress import mlflow_link
 from pipeline.slots import given_up, owners, read_slots
 from pipeline.store import Store
 from schemas.errors import SinkError

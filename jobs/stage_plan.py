@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from jobs.cluster import joined, ray_cluster, this_machine, wait_for_machines
+from jobs.machines import joined, ray_cluster, this_machine, wait_for_machines
 from jobs.plan import RunPlan
 from pipeline.index_files import sink_errors
 from pipeline.ops.sampled import PaintOp

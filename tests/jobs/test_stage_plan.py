@@ -11,7 +11,7 @@ from rich.console import Console
 
 from jobs import stage_plan
 from jobs.augment import dry_run
-from jobs.cluster import grows
+from jobs.machines import grows
 from jobs.plan import RunPlan, make_plan
 from jobs.stage_plan import Load, check_pools, passes, said, stage_records
 from pipeline.pools import Cluster, Node, Width
