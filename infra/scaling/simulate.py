@@ -204,7 +204,8 @@ def _requests(chunk: Any, planned: Any) -> dict[str, int]:
     from pipeline.sink import commit_chunk
     from pipeline.source import read_chunk
     from pipeline.store import Store
-    from pipeline.weave import planned_copies, weave_chunk
+    from pipeline.under_way import attempted, begun
+    from pipeline.weave import weave_chunk
     from pipeline.woven import RunContext
 
     sink = Store("memory://requests")
@@ -213,7 +214,8 @@ def _requests(chunk: Any, planned: Any) -> dict[str, int]:
         begin(sink, planned.run, chunk.id, "one")
         context = RunContext(planned.run, planned.digest, chunk.id)
         woven = [(c.row, c.members) for c in weave_chunk(encoded, planned.recipe, {}, context)]
-        commit_chunk(sink, planned.run, chunk.id, woven, planned_copies(encoded, planned.recipe))
+        planned_copies = attempted(begun(encoded, planned.recipe))
+        commit_chunk(sink, planned.run, chunk.id, woven, planned_copies)
     return dict(counts)
 
 
