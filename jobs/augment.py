@@ -21,14 +21,14 @@ from typing import Final
 import pyarrow as pa
 from rich.console import Console
 
-from jobs.cluster import cores
 from jobs.counts import check_conserved, counts_of
 from jobs.fingerprints import make_fingerprints
 from jobs.follow import follow, to_follow
 from jobs.live import Pace, Tally, live_view
+from jobs.machines import cores
 from jobs.plan import RunPlan, check_recipe, make_plan, write_plan
 from jobs.prompt_check import prompt_table, prompts_said
-from jobs.record import Cost, record_exists, versions, write_record
+from jobs.record import Cost, record_exists, spent_in, versions, write_record
 from jobs.sheet import sheet_path, write_sheet
 from jobs.stage_plan import check_pools, print_stages, widths_here
 from jobs.stopping import stoppable
@@ -173,7 +173,7 @@ def _weave(
         for receipt in stack.enter_context(closing(flow)):
             # Actors and models start once: the clock runs from where the first chunk's ops began.
             start = start or time.monotonic() - receipt.seconds
-            mine.spend(receipt.seconds)
+            mine.spend(spent_in(planned.recipe, receipt.stages))
             tally = tally.plus(receipt)
             under_way.discard(receipt.chunk)
             stages = tuple(a + b for a, b in zip(pace.stages, receipt.stages, strict=True))

@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.index_files import PENDING, READERS, open_sink, published_runs, sink_errors
+from pipeline.progress import mlflow_link
 from pipeline.slots import given_up, owners, read_slots
 from pipeline.store import Store
 from schemas.errors import SinkError
@@ -153,14 +154,6 @@ class _Plan(BaseModel):
         return {chunk.id for chunk in self.chunks if chunk.copies is None or any(chunk.copies)}
 
 
-def mlflow_link(uri: str | None, mlflow_run: str | None) -> str:
-    """The page of a run on a server, or where its records are."""
-    if uri is None or mlflow_run is None:
-        return "-"
-    server = uri.startswith(("http://", "https://"))
-    return f"{uri.rstrip('/')}/#/runs/{mlflow_run}" if server else f"{uri} {mlflow_run}"
-
-
 def _finished(store: Store, run: str) -> Night:
     path = f"{RUNS}/{run}.json"
     with sink_errors(store):
@@ -180,7 +173,7 @@ def _finished(store: Store, run: str) -> Night:
         failed=f"{counts.failed}",
         gpu_seconds="-" if cost is None else f"{cost.gpu_seconds:.0f}",
         verdict="-" if record.verdict is None else record.verdict.verdict,
-        mlflow=mlflow_link(record.mlflow.uri, record.mlflow.run),
+        mlflow=mlflow_link(record.mlflow.uri, record.mlflow.run) or "-",
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,8 +18,11 @@ from jobs.plan import RunPlan
 from jobs.stage_plan import stage_records
 from jobs.verdict import RunVerdict
 from pipeline.index_files import sink_errors
+from pipeline.recipe import FullRecipe
 from pipeline.secrets import without_secrets
+from pipeline.stages import stages_of
 from pipeline.store import Store
+from pipeline.turns import Spent
 
 _PACKAGES = ("noiseloom", "ray", "torch", "diffusers", "albumentations", "numpy", "pillow")
 
@@ -35,12 +38,18 @@ class Cost:
     gpu_seconds: float
 
     @classmethod
-    def of(cls, planned: RunPlan, chunks: Collection[str], seconds: float) -> Cost:
-        """Of a run that has made these chunks in so many seconds."""
+    def of(cls, planned: RunPlan, chunks: Collection[str], spent: Spent) -> Cost:
+        """Of a run that has made these chunks."""
         its = [chunk for chunk in planned.chunks if chunk.id in chunks]
         samples = sum(n > 0 for chunk in its for n in chunk.copies(planned.recipe.copies))
-        gpus = planned.recipe.resources.gpus
-        return cls(samples, round(seconds, 3), round(seconds * gpus, 3))
+        return cls(samples, round(spent.seconds, 3), round(spent.gpu_seconds, 3))
+
+
+def spent_in(recipe: FullRecipe, stages: Sequence[float]) -> Spent:
+    """What a chunk has cost that was so many seconds in each stage."""
+    pools = [stage.pool for stage in stages_of(recipe)]
+    gpu_seconds = sum(s * pool.gpus for s, pool in zip(stages, pools, strict=True))
+    return Spent(sum(stages), gpu_seconds)
 
 
 def versions() -> dict[str, str]:

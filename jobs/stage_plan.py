@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from jobs.cluster import joined, ray_cluster, this_machine, wait_for_machines
+from jobs.machines import joined, ray_cluster, this_machine, wait_for_machines
 from jobs.plan import RunPlan
 from pipeline.index_files import sink_errors
 from pipeline.ops.sampled import PaintOp
@@ -79,7 +79,8 @@ def _check(planned: RunPlan, cluster: Cluster) -> None:
     stages = stages_of(planned.recipe)
     says = missing(stages, cluster, [stage.name(planned.recipe) for stage in stages])
     if says is not None:
-        raise RecipeError(f"{planned.file}: {says}")
+        here = "" if joined() else "\n  that is this machine; for a cluster, set RAY_ADDRESS"
+        raise RecipeError(f"{planned.file}: {says}{here}")
 
 
 def _print(planned: RunPlan, cluster: Cluster, found: Sequence[Width], console: Console) -> None:

@@ -90,8 +90,8 @@ def run_flow(
     text = recipe.model_dump_json()
     spec = FlowSpec(run, digest, text, recipe.sink, session, attempts, tuple(known))
     # A cluster that grows is read for as wide as its pools may get.
-    wide = max(int(ray.cluster_resources().get("CPU", 0)), *(width.most for width in widths))
-    at_once = min(wide, len(chunks))
+    widest = max(int(ray.cluster_resources().get("CPU", 0)), *(width.most for width in widths))
+    at_once = min(widest, len(chunks))
     _configure(DataContext.get_current())
     metering.left(run, remaining := len(chunks))
     supply = Supply(chunks, ahead_of(wide, len(widths)), held)
@@ -136,7 +136,9 @@ def _tasks(dataset: Dataset, work: Callable[[pa.Table], pa.Table], at_once: int)
 def _staged(dataset: Dataset, stage: Stage, width: Width, spec: FlowSpec) -> Dataset:
     """One more pool of actors, at its first width from the start."""
     pool = stage.pool
-    return dataset.map_batches(
+    # `map_batches` wants a batch size where there are GPUs, and one would join blocks: it checks
+    # that, and then calls this one with all that it was given.
+    return dataset.map_batches_internal(
         _Weaver,
         fn_constructor_args=(spec, stage),
         compute=ActorPoolStrategy(

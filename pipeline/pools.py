@@ -78,8 +78,8 @@ def widths(stages: Sequence[Stage], cluster: Cluster, chunks: int) -> list[Width
             for j in sorted(range(len(pools)), key=lambda j: j == i):
                 fits = room.fill(pools[j], pool.pool[1] if j == i else least[j])
             low, high = least[i], max(fits, least[i])
-        begins = min(max(start[i], low), high, max(chunks, low))
-        out.append(Width(low, high, begins))
+        low = min(low, chunks)
+        out.append(Width(low, high, min(max(start[i], low), high, chunks)))
     return out
 
 
@@ -152,9 +152,8 @@ def _nowhere(pool: PoolSpec, kinds: Sequence[Node]) -> Iterator[str]:
         most = max((getattr(node, word) for node in kinds), default=0)
         wanted = pool.memory_bytes if word == "memory" else getattr(pool, word)
         if wanted > most + _TINY:
-            yield f"the most {word} of one machine are " + (
-                f"{most / 2**30:.1f}GiB" if word == "memory" else f"{most:g}"
-            )
+            has = f"{most / 2**30:.1f}GiB of memory" if word == "memory" else f"{most:g} {word}"
+            yield f"no machine has more than {has}"
     accelerators = set(chain.from_iterable(node.accelerators for node in kinds))
     if pool.accelerator is not None and pool.accelerator not in accelerators:
         hints = nearest(pool.accelerator, accelerators)

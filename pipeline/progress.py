@@ -115,10 +115,11 @@ def progress_of(store: Store, runs: Iterable[str]) -> list[Progress]:
 
 
 def mlflow_link(uri: str | None, mlflow_run: str | None) -> str | None:
-    """Where a browser finds the run: on a server its page, else where the records are."""
-    if uri is None or not uri.startswith(("http://", "https://")):
+    """The page of a run on a server, or where its records are."""
+    if uri is None or mlflow_run is None:
         return uri
-    return uri if mlflow_run is None else f"{uri.rstrip('/')}/#/runs/{mlflow_run}"
+    server = uri.startswith(("http://", "https://"))
+    return f"{uri.rstrip('/')}/#/runs/{mlflow_run}" if server else f"{uri} {mlflow_run}"
 
 
 class _PlannedChunk(BaseModel):

@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from pipeline.claim import alive, this_host
@@ -40,6 +40,17 @@ POLL_S: Final = 2.0
 
 ENDED: Final = "ended"
 """Where a number stands otherwise."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds of actors in ops and gates, and these times their GPUs."""
+
+    seconds: float = 0.0
+    gpu_seconds: float = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.seconds + other.seconds, self.gpu_seconds + other.gpu_seconds)
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ class Turn:
         self._run, self._path = "", ""
         self._runs: set[str] = set()
         self._number = -1
-        self._seconds = 0.0
+        self._spent = Spent()
         self._over = threading.Event()
         self.waited = False
 
@@ -121,14 +132,15 @@ class Turn:
         """What these runs have spent counts, too."""
         self._runs.update(runs)
 
-    def spend(self, seconds: float) -> None:
-        """So long was spent in ops."""
-        self._seconds += seconds
+    def spend(self, spent: Spent) -> None:
+        """So much was spent in ops."""
+        self._spent += spent
 
-    def spent(self) -> float:
-        """Seconds in ops of all starts of this run and of those taken over, as far as is known."""
+    def spent(self) -> Spent:
+        """By all starts of this run and of those taken over, as far as is known."""
         its = [one for one in beats(self._store, self._folder) if one.session != self._me]
-        return self._seconds + sum(s for run, s in map(self._said, its) if run in self._runs)
+        said = (spent for run, spent in map(self._said, its) if run in self._runs)
+        return sum(said, self._spent)
 
     def finish(self) -> None:
         """The run has its record: what its starts have said is forgotten."""
@@ -146,7 +158,7 @@ class Turn:
             self._beat(None)
 
     def _beat(self, number: int | None) -> None:
-        text = json.dumps({"run": self._run, "seconds": round(self._seconds, 3)})
+        text = json.dumps({"run": self._run, **asdict(self._spent)})
         name = ENDED if number is None else str(number)
         path, last = f"{self._folder}/{self._me}.{name}.json", self._path
         with sink_errors(self._store):
@@ -171,12 +183,12 @@ class Turn:
     def _may_begin(self, others: list[Beat]) -> bool:
         return all(not one.number and self._me < one.session for one in others)
 
-    def _said(self, beat: Beat) -> tuple[str, float]:
+    def _said(self, beat: Beat) -> tuple[str, Spent]:
         try:
             said = json.loads(self._store.read(beat.path))
-            return str(said["run"]), float(said["seconds"])
+            return str(said["run"]), Spent(float(said["seconds"]), float(said["gpu_seconds"]))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return "", 0.0
+            return "", Spent()
 
 
 def beats(store: Store, folder: str) -> list[Beat]:

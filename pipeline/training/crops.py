@@ -216,7 +216,7 @@ def _moved(sample: Sample, boxes_n4: FloatArray, seen: Sequence[int]) -> Instanc
     """Its objects in these boxes, as far as they are seen; None where nobody knows of objects."""
     if sample.instances is None:
         return None
-    return Instances(boxes_n4, sample.instances.labels).take(seen)
+    return Instances(boxes_n4, sample.instances.labels).take(list(seen))
 
 
 def _turn(pixels: NDArray[Scalar], quarter_turns: int, mirror: bool) -> NDArray[Scalar]:

@@ -30,6 +30,9 @@ from tests.pipeline.shards import sample_files, tar_of
 GATES = "gates: [{kind: near_duplicate, max_copies: null, max_others: 1}]"
 """Needs the fingerprints of the whole source, and rejects nothing."""
 
+OWN = OPS.replace("p: 0.6}", "p: 0.6, resources: {cpus: 0.5, pool: [1, 2]}}")
+"""The same, with a pool for the op in the middle."""
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -108,12 +111,11 @@ def test_a_run_that_is_published_starts_neither_ray_nor_a_model_again(undisturbe
 def test_workers_in_pools_of_their_own_make_the_same_bytes_as_one(
     undisturbed: Done, source: Path, tmp_path: Path
 ) -> None:
-    own = OPS.replace("p: 0.6}", "p: 0.6, resources: {cpus: 0.25, pool: [1, 2]}}")
-    place = workplace(tmp_path / "own", source, own, pool="[1, 2], cpus: 0.25", more=GATES)
+    place = workplace(tmp_path / "own", source, OWN, pool="[1, 2], cpus: 0.25", more=GATES)
     done = place.run()
     assert done.returncode == 0, done.stderr
     assert place.left() == undisturbed.place.left()
-    for said in ("noise_denoise#1", "0.25 CPUs", "bottleneck: noise_denoise#1", "1 to 2"):
+    for said in ("noise_denoise#1", "0.5 CPUs", "bottleneck: noise_denoise#1", "1 to 2"):
         assert said in done.stderr
     stages = place.record()["stages"]
     assert [stage["stage"].split(" ")[0] for stage in stages] == [
@@ -134,6 +136,7 @@ def test_a_killed_run_goes_on_where_it_was_with_the_result_of_an_undisturbed_one
     assert place.pending() < CHUNKS
     assert list(place.sink.glob("index/*.parquet")) == []
 
+    workplace(place.folder, source, OWN, pool="[1, 1], cpus: 0.25", more=GATES)  # the same run
     again = place.run()
     assert again.returncode == 0, again.stderr
     found = re.search(r"12 chunks, (\d+) of them committed before", again.stderr)

@@ -270,11 +270,14 @@ def test_a_start_that_is_gone_or_silent_holds_nobody_up(
     store = Store(str(tmp_path))
     said: list[str] = []
     for session in ("elsewhere.1.aa", f"{turns.this_host()}.999999999.bb"):
-        store.create(f"sessions/cells/{session}.7.json", b'{"run": "cells-1", "seconds": 2.5}')
+        store.create(
+            f"sessions/cells/{session}.7.json",
+            b'{"run": "cells-1", "seconds": 2.5, "gpu_seconds": 5}',
+        )
     with turn(store, "cells", said.append) as mine:
         mine.plan("cells-1")
-        mine.spend(1.0)
-        assert mine.spent() == 6.0
+        mine.spend(turns.Spent(1.0, 0.5))
+        assert mine.spent() == turns.Spent(6.0, 10.5)
     assert len(said) == 1 and "process 1 on elsewhere" in said[0]
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from jobs import stage_plan
 from jobs.augment import dry_run
-from jobs.cluster import grows
+from jobs.machines import grows
 from jobs.plan import RunPlan, make_plan
 from jobs.stage_plan import Load, check_pools, passes, said, stage_records
 from pipeline.pools import Cluster, Node, Width
@@ -82,7 +82,7 @@ def test_what_this_machine_cannot_hold_ends_before_ray_starts(planned: RunPlan) 
     large = make_plan(path)
     with pytest.raises(RecipeError, match=r"large.yaml: ops\[0\].resources: no machine can hold"):
         check_pools(large)
-    with pytest.raises(RecipeError, match=r"the most memory of one machine are 8\.0GiB"):
+    with pytest.raises(RecipeError, match=r"no machine has more than 8\.0GiB of memory"):
         dry(large)
     assert RecipeError.exit_code == 2
 

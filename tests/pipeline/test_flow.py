@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import pickle
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
+from ray.data import Dataset
 from ray.exceptions import (
     ObjectStoreFullError,
     OutOfDiskError,
@@ -16,9 +20,13 @@ from ray.exceptions import (
 )
 
 from pipeline.carried import CarriedError
+from pipeline.flow import _staged
 from pipeline.flow_errors import unwrapped
 from pipeline.flow_spec import FlowSpec
+from pipeline.pools import Width
+from pipeline.stages import Stage
 from schemas.errors import FullError, NoiseloomError, RunError, SampleError, SinkError
+from schemas.pools import PoolSpec
 
 
 def task_error(cause: Exception) -> RayTaskError:
@@ -67,3 +75,29 @@ def test_what_a_worker_needs_survives_the_way_there() -> None:
     spec = pickle.loads(pickle.dumps(FlowSpec("run", "digest", text, "out", "session", 8)))
     assert spec.recipe.ops[0].kind == "classic"
     assert spec.recipe is spec.recipe
+
+
+class Unread:
+    """A dataset of which only the plan is wanted: no Ray is up."""
+
+    told: Mapping[str, Any]
+
+    def map_batches_internal(self, fn: object, **told: Any) -> Unread:
+        inspect.signature(Dataset.map_batches_internal).bind(self, fn, **told)
+        self.told = told
+        return self
+
+
+def test_a_pool_asks_ray_for_all_that_its_stage_says_and_for_whole_blocks() -> None:
+    pool = PoolSpec(
+        gpus=0.5, cpus=2, memory="2GiB", accelerator="L4", labels={"zone": "a"}, pool=(1, 4)
+    )
+    spec = FlowSpec("run", "digest", "{}", "out", "session", 8)
+    stage = Stage(range(1), True, pool, "resources")
+    told = _staged(Unread(), stage, Width(1, 4, 3), spec).told
+    asked = {name: told[name] for name in ("num_gpus", "memory", "accelerator_type")}
+    assert asked == {"num_gpus": 0.5, "memory": 2 * 2**30, "accelerator_type": "L4"}
+    assert told["label_selector"] == {"zone": "a"}
+    assert told["batch_size"] is None
+    sizes = told["compute"]
+    assert (sizes.min_size, sizes.max_size, sizes.initial_size) == (1, 4, 3)

@@ -72,7 +72,7 @@ def test_a_pool_begins_beside_what_other_jobs_hold_and_never_below_its_least() -
 
 def test_no_more_actors_start_than_there_are_chunks() -> None:
     assert wide(fixed(SMALL), PoolSpec(pool=(1, 4)), chunks=3) == [Width(1, 4, 3)]
-    assert wide(fixed(SMALL), PoolSpec(pool=(2, 4)), chunks=1) == [Width(2, 4, 2)]
+    assert wide(fixed(SMALL), PoolSpec(pool=(2, 4)), chunks=1) == [Width(1, 4, 1)]
 
 
 def test_on_a_cluster_that_grows_a_pool_may_be_as_wide_as_the_recipe_says() -> None:
@@ -83,9 +83,9 @@ def test_on_a_cluster_that_grows_a_pool_may_be_as_wide_as_the_recipe_says() -> N
 @pytest.mark.parametrize(
     ("pool", "words"),
     [
-        (PoolSpec(gpus=16), ["the most gpus of one machine are 8", "asks for 16 GPUs"]),
-        (PoolSpec(cpus=99), ["the most cpus of one machine are 64", "1 x (4 CPUs, 0 GPUs"]),
-        (PoolSpec(memory="1TiB"), ["the most memory of one machine are 400.0GiB"]),
+        (PoolSpec(gpus=16), ["no machine has more than 8 gpus", "asks for 16 GPUs"]),
+        (PoolSpec(cpus=99), ["no machine has more than 64 cpus", "1 x (4 CPUs, 0 GPUs"]),
+        (PoolSpec(memory="1TiB"), ["no machine has more than 400.0GiB of memory"]),
         (
             PoolSpec(gpus=1, accelerator="A10"),
             ["no accelerator is called A10, there are A100, L4", "did you mean A100?"],
@@ -123,5 +123,5 @@ def test_what_an_autoscaler_may_bring_counts_and_what_nobody_knows_is_waited_for
     unknown = Cluster((SMALL,), (SMALL,), grows=True)
     assert said(known, needs) is None
     assert said(unknown, needs) is None
-    assert "the most gpus of one machine are 1" in (said(too_small, needs) or "")
+    assert "no machine has more than 1 gpus" in (said(too_small, needs) or "")
     assert absent(stages(PoolSpec(), needs), known) == stages(PoolSpec(), needs)[1:]
