@@ -94,7 +94,7 @@ def run_flow(
     at_once = min(widest, len(chunks))
     _configure(DataContext.get_current())
     metering.left(run, remaining := len(chunks))
-    supply = Supply(chunks, ahead_of(wide, len(widths)), held)
+    supply = Supply(chunks, ahead_of(at_once, sum(width.most for width in widths)), held)
     try:
         dataset = _graph(supplied(supply), spec, widths, at_once)
         for block in dataset.iter_batches(

@@ -14,17 +14,17 @@ from pipeline.source import Chunk
 HeldT = TypeVar("HeldT")
 
 LEAST_AHEAD: Final = 256
-"""Chunks under way, of any run: a list of them that wide pools never find empty."""
+"""Chunks under way of any run: so many cost little, and no pool finds its queue empty."""
 
-AHEAD_OF_ONE: Final = 8
-"""Chunks under way for each actor of each stage: one in work, one waiting for it, the same for the
-reading and the writing, and as many again, so that a slow one keeps nobody waiting.
-"""
+AHEAD_OF_AN_ACTOR: Final = 4
+"""One in work, one that waits in the actor, and two on the way to it."""
 
 
-def ahead_of(wide: int, stages: int) -> int:
-    """How many chunks are under way at most, with pools of up to `wide` actors."""
-    return max(LEAST_AHEAD, AHEAD_OF_ONE * wide * stages)
+def ahead_of(at_once: int, actors: int) -> int:
+    """How many chunks are under way at most, with so many that are read at once, as many that are
+    written, and so many actors in all stages together.
+    """
+    return max(LEAST_AHEAD, 2 * at_once + AHEAD_OF_AN_ACTOR * actors)
 
 
 class Supply(Generic[HeldT]):

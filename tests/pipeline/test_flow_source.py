@@ -24,7 +24,8 @@ from pipeline.shards import Shard
 from pipeline.source import Chunk
 from pipeline.supply import Supply
 
-pytestmark = pytest.mark.filterwarnings("ignore:`use_push_based_shuffle`:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+"""Ray's default settings are said to be deprecated as they are set."""
 
 CHUNKS = [Chunk(Shard("s.tar", 1, "0"), number, (), f"c{number}") for number in range(3)]
 

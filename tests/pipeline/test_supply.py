@@ -73,7 +73,6 @@ def test_nothing_to_hand_out_is_exhausted_from_the_start() -> None:
     assert not supply(0, ahead=1).has_next()
 
 
-def test_wide_pools_and_more_stages_have_more_chunks_under_way() -> None:
+def test_wide_pools_and_many_readers_have_more_chunks_under_way() -> None:
     assert ahead_of(1, 1) == LEAST_AHEAD
-    assert ahead_of(512, 1) > 4 * 512
-    assert ahead_of(512, 3) == 3 * ahead_of(512, 1)
+    assert ahead_of(100, 512) >= 100 + 2 * 512 + 100  # read, in actors, written: all at once
