@@ -17,22 +17,14 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from typing import Any, Final
 
 import pyarrow as pa
 import ray
-from ray.data import (
-    ActorPoolStrategy,
-    DataContext,
-    Dataset,
-    Datasource,
-    ReadTask,
-    TaskPoolStrategy,
-)
-from ray.data.block import BlockMetadata
+from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
@@ -41,6 +33,7 @@ from pipeline.attempts import begin, part_attempt, weave_attempt
 from pipeline.blocks import encoded_block, encoded_samples, woven_block, woven_copies
 from pipeline.carried import carried
 from pipeline.flow_errors import IO_RETRIES, unwrapped
+from pipeline.flow_source import chunk_of, held, supplied
 from pipeline.flow_spec import FlowSpec
 from pipeline.known import Known, load_known
 from pipeline.model import Models
@@ -52,10 +45,10 @@ from pipeline.sink import Receipt, commit_chunk
 from pipeline.source import Chunk, read_chunk
 from pipeline.stages import Stage, stages_of
 from pipeline.store import Store
+from pipeline.supply import Supply, ahead_of
 from pipeline.under_way import UnderWay, attempted, begun
 from pipeline.under_way_block import samples_under_way, under_way_block
 from pipeline.woven import RunContext
-from schemas.recipe import Source
 
 IO_CPUS: Final = 0.01
 """What a read or write task asks for: next to nothing, for it waits for the store more than it
@@ -101,44 +94,43 @@ def run_flow(
     at_once = min(widest, len(chunks))
     _configure(DataContext.get_current())
     metering.left(run, remaining := len(chunks))
+    supply = Supply(chunks, ahead_of(at_once, sum(width.most for width in widths)), held)
     try:
-        dataset = _graph(chunks, spec, widths, at_once)
+        dataset = _graph(supplied(supply), spec, widths, at_once)
         for block in dataset.iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         ):
             remaining -= len(block)
             metering.left(run, remaining)
-            yield from map(_receipt, block.to_pylist())
+            for receipt in map(_receipt, block.to_pylist()):
+                supply.done(receipt.chunk)
+                yield receipt
             check_reach(local, ray.nodes() if local else ())  # a cluster may have grown
     except RayError as error:
         raise unwrapped(error) from None
 
 
-def _graph(
-    chunks: Sequence[Chunk], spec: FlowSpec, widths: Sequence[Width], at_once: int
-) -> Dataset:
+def _graph(dataset: Dataset, spec: FlowSpec, widths: Sequence[Width], at_once: int) -> Dataset:
     """`at_once`: how many chunks may be read at a time, and how many written."""
     with warnings.catch_warnings():
         # Retries have no named argument, and Ray 2.60 announces that there will be named ones only.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        dataset = ray.data.read_datasource(
-            _Chunks(chunks, spec.recipe.source),
-            override_num_blocks=len(chunks),
-            concurrency=at_once,
-            num_cpus=IO_CPUS,
-            ray_remote_args={"max_retries": IO_RETRIES},
-        )
+        dataset = _tasks(dataset, partial(_read, spec=spec), at_once)
         for stage, width in zip(stages_of(spec.recipe), widths, strict=True):
             dataset = _staged(dataset, stage, width, spec)
-        return dataset.map_batches(
-            partial(_commit, spec=spec),
-            compute=TaskPoolStrategy(at_once),
-            num_cpus=IO_CPUS,
-            max_retries=IO_RETRIES,
-            batch_size=None,
-            batch_format="pyarrow",
-            zero_copy_batch=True,
-        )
+        return _tasks(dataset, partial(_commit, spec=spec), at_once)
+
+
+def _tasks(dataset: Dataset, work: Callable[[pa.Table], pa.Table], at_once: int) -> Dataset:
+    return dataset.map_batches(
+        work,
+        compute=TaskPoolStrategy(at_once),
+        num_cpus=IO_CPUS,
+        max_retries=IO_RETRIES,
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+    )
 
 
 def _staged(dataset: Dataset, stage: Stage, width: Width, spec: FlowSpec) -> Dataset:
@@ -178,39 +170,11 @@ def _configure(context: DataContext) -> None:
     context.execution_options.preserve_order = False
 
 
-class _Chunks(Datasource):  # type: ignore[misc]
-    """A planned list of chunks: one read task for each."""
-
-    def __init__(self, chunks: Sequence[Chunk], source: Source) -> None:
-        super().__init__()
-        self._chunks = chunks
-        self._source = source
-
-    def estimate_inmemory_data_size(self) -> int:
-        return sum(_size(chunk) for chunk in self._chunks)
-
-    def get_read_tasks(
-        self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
-    ) -> list[ReadTask]:
-        return [
-            ReadTask(partial(_read, chunk, self._source), _metadata(chunk))
-            for chunk in self._chunks
-        ]
-
-
-def _size(chunk: Chunk) -> int:
-    return sum(member.size for sample in chunk.samples for member in sample.members)
-
-
-def _metadata(chunk: Chunk) -> BlockMetadata:
-    return BlockMetadata(
-        num_rows=len(chunk.samples), size_bytes=_size(chunk), input_files=None, exec_stats=None
-    )
-
-
-def _read(chunk: Chunk, source: Source) -> list[pa.Table]:
+def _read(block: pa.Table, spec: FlowSpec) -> pa.Table:
+    chunk = chunk_of(block)
     with carried():
-        return [metering.stamped(encoded_block(chunk.id, read_chunk(chunk, source)))]
+        encoded = read_chunk(chunk, spec.recipe.source)
+        return metering.stamped(encoded_block(chunk.id, encoded))
 
 
 class _Weaver:

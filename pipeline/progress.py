@@ -137,9 +137,14 @@ class _Plan(BaseModel):
     chunks: tuple[_PlannedChunk, ...]
     tracking: _Tracking = _Tracking()
 
-    def copies_of(self, chunk: _PlannedChunk) -> int:
+    def due(self) -> dict[str, int]:
+        """The copies of each chunk of which any are planned: others made all of the rest before."""
         each = int(self.recipe.get("copies", 1))
-        return chunk.samples * each if chunk.copies is None else sum(chunk.copies)
+        copies = {
+            chunk.id: chunk.samples * each if chunk.copies is None else sum(chunk.copies)
+            for chunk in self.chunks
+        }
+        return {chunk: many for chunk, many in copies.items() if many}
 
 
 class _Counted(BaseModel):
@@ -221,7 +226,7 @@ def _finished(run: str, plan: _Plan | None, record: _Record) -> Progress:
 
 def _ended(run: str, plan: _Plan | None, counts: Counts) -> Progress:
     """Published: all chunks are done, by this run or, before it, by another."""
-    chunks = None if plan is None else len(plan.chunks)
+    chunks = None if plan is None else len(plan.due())
     uri = plan.tracking.uri if plan else None
     return Progress(
         run,
@@ -248,7 +253,7 @@ def _under_way(
     partly = len(read) < len(mine)
     if partly:
         counts = counts.times(len(mine) / len(read))
-    known = {} if plan is None else {chunk.id: plan.copies_of(chunk) for chunk in plan.chunks}
+    known = {} if plan is None else plan.due()
     # Chunks that another run has published are done, and their copies are not this run's.
     others = {chunk for chunk in known if chunk in owner and chunk not in pending}
     copies = sum(n for chunk, n in known.items() if chunk not in others)

@@ -6,10 +6,13 @@ written, planned, woven, committed and published into a folder that is deleted a
 are memory of the driver as it goes, and seconds and requests for each chunk; the numbers that
 `infra/SCALING.md` computes with.
 
-    driver MB       resident memory: with the plan, when Ray is up, after 10 % ... 100 % of chunks
+    driver MB       memory of its own: with the plan, when Ray is up, after 10 % ... 100 % of chunks
     driver CPU      of the driver's own process, by which the run cannot be faster
     all CPU         of the driver and all of Ray's processes
     wall            by the clock; on a machine that does other things, too, it says little
+
+Each thousand chunks are told on the way. Memory that is shared (libraries, the object store) is not
+counted: it belongs to the machine.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pickle
 import secrets
 import subprocess
 import sys
@@ -25,7 +29,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -43,6 +46,9 @@ ops: [{{kind: classic, transforms: [{{HorizontalFlip: {{p: 1.0}}}}]}}]
 resources: {{cpus: 1, pool: [1, 1]}}
 tracking: {{uri: null}}
 """
+
+
+TOLD_EVERY = 1000
 
 
 def main() -> None:
@@ -105,9 +111,6 @@ def parts(samples: int = 64, chunks: int = 4000) -> dict[str, float]:
     """What a planned sample and a chunk of 64 take in the driver, and a chunk of one row while it
     is published.
     """
-    import cloudpickle
-
-    from pipeline.flow import _read
     from pipeline.index_files import index_file, pending_path
     from pipeline.publication import publish
     from pipeline.source import plan
@@ -120,7 +123,7 @@ def parts(samples: int = 64, chunks: int = 4000) -> dict[str, float]:
         _write_stubs(folder / "few.tar", samples)
         source = Source(shards=(f"{folder}/few.tar",))
         (chunk,) = plan(source, samples, "0").chunks
-        task = len(cloudpickle.dumps(partial(_read, chunk, source)))
+        pickled = len(pickle.dumps(chunk))
         _write_stubs(folder / "many.tar", 50_000)
         before = _resident()
         many = plan(Source(shards=(f"{folder}/many.tar",)), samples, "0").chunks
@@ -135,7 +138,7 @@ def parts(samples: int = 64, chunks: int = 4000) -> dict[str, float]:
         publish(store, "r", names)
         return {
             "planned_bytes_per_sample": planned,
-            "read_task_bytes_of_64": task,
+            "chunk_bytes_of_64": pickled,
             "publish_kb_per_chunk": 1e3 * (_resident() - before) / chunks,
             "publish_cpu_ms_per_chunk": 1e3 * (time.process_time() - start) / chunks,
         }
@@ -150,6 +153,7 @@ def _flowed(planned: Any) -> dict[str, Any]:
     chunks, tenth = len(planned.chunks), max(1, len(planned.chunks) // 10)
     with ray_session(num_cpus=(os.cpu_count() or 1) + 1):
         from pipeline.flow import run_flow
+        from pipeline.pools import Width
 
         driver_mb, marks = [_resident()], [(0, 0.0, 0.0, 0.0)]
         flow = run_flow(
@@ -159,11 +163,14 @@ def _flowed(planned: Any) -> dict[str, Any]:
             planned.digest,
             secrets.token_hex(8),
             chunks,
+            [Width(1, 1, 1)],
         )
         for number, _ in enumerate(flow, 1):
             if number % tenth == 0:
                 driver_mb.append(_resident())
                 marks.append((number, time.perf_counter(), time.process_time(), _all_cpu()))
+            if number % TOLD_EVERY == 0:
+                _tell(number)
         (n0, wall0, own0, all0), (n1, wall1, own1, all1) = marks[1], marks[-1]
     each = max(1, n1 - n0)
     return {
@@ -175,6 +182,11 @@ def _flowed(planned: Any) -> dict[str, Any]:
             round(1e3 * (b[2] - a[2]) / (b[0] - a[0]), 2) for a, b in pairwise(marks[1:])
         ],
     }
+
+
+def _tell(number: int) -> None:
+    says = f"{number} chunks: driver {_resident()} MB, CPU {time.process_time():.1f} s"
+    sys.stderr.write(f"{says}, of all {_all_cpu():.1f} s, clock {time.strftime('%H:%M:%S')}\n")
 
 
 def _write_stubs(path: Path, samples: int) -> None:
@@ -243,9 +255,13 @@ def _counted() -> Iterator[Counter[str]]:
 
 
 def _resident() -> float:
-    """MB of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
+    """MB of this process that it shares with nobody."""
+    (line,) = (
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("RssAnon:")
+    )
+    return round(int(line.split()[1]) * 1024 / 1e6, 1)
 
 
 def _all_cpu() -> float:

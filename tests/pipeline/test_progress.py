@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -128,6 +129,22 @@ def test_chunks_that_another_run_has_published_are_done_and_not_counted(
     assert runs_in(planned.store) == [planned.run, "later-00000000"]
     (one, _) = progress_of(planned.store, ["later-00000000", planned.run])
     assert (one.run, one.state, one.committed, one.copies) == ("later-00000000", "committed", 3, 0)
+
+
+def test_chunks_of_which_no_copy_is_planned_are_not_waited_for(
+    planned: RunPlan, made: tuple[RunPlan, Chunks]
+) -> None:
+    write_plan(planned)
+    path = Path(planned.recipe.sink) / planned.path
+    plan = json.loads(path.read_bytes())
+    (last,) = (chunk for chunk in plan["chunks"] if chunk["id"] == made[1][-1][0])
+    last["copies"] = [0] * last["samples"]
+    path.write_text(json.dumps(plan))
+    commit(planned, made[1], at=[1])
+    assert (of(planned).state, of(planned).chunks) == ("under way", 2)
+    commit(planned, made[1][1:2], at=[2])
+    one = of(planned)
+    assert (one.state, one.committed, one.chunks, one.left_s) == ("committed", 2, 2, 0)
 
 
 def test_a_plan_that_is_none_is_named(planned: RunPlan) -> None:
