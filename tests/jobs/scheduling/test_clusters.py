@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from jobs.scheduling.kubernetes import render_kubernetes
 from jobs.scheduling.night import Night
 from pipeline.recipe import load_recipe
 from schemas.errors import RecipeError
+from schemas.recipe import Publish
 from tests.jobs.scheduling.nights import IMAGE, RECIPE, REVISION, cloud, night, recipe_file
-from tests.jobs.workplace import ROOT
 from tests.kubernetes.pods import broken_rules, containers, pods
 from tests.kubernetes.schemas import problems
 
@@ -233,10 +234,10 @@ def test_prompts_in_files_travel_inside_the_recipe(tmp_path: Path) -> None:
 
 
 def test_a_lift_test_does_not_travel_with_a_night(tmp_path: Path) -> None:
-    lift = ROOT / "jobs/recipes/lift/bccd.yaml"
-    publish = f"publish: {{require: helping, lift: {lift}}}\nsink:"
-    mine = night(recipe_file(tmp_path, "sink:", publish))
-    with pytest.raises(RecipeError, match=r"publish\.lift: .*bccd\.yaml does not travel"):
+    mine = night(recipe_file(tmp_path))
+    publish = Publish(require="helping", lift="lift.yaml")
+    mine = replace(mine, recipe=mine.recipe.model_copy(update={"publish": publish}))
+    with pytest.raises(RecipeError, match=r"publish\.lift: lift\.yaml does not travel"):
         render_kubernetes(mine, CLOUDS[0])
 
 
