@@ -77,8 +77,17 @@ class Cloud:
 
 def check_reachable(night: Night) -> None:
     """RecipeError, in one line, with the first thing of the recipe that no pod can reach."""
-    for place, says in unreachable(night.file, night.recipe):
+    for place, says in (*unreachable(night.file, night.recipe), *_lift_test(night.recipe)):
         raise RecipeError(f"{night.file}: {place}: {says}")
+
+
+def _lift_test(recipe: FullRecipe) -> Iterator[tuple[str, str]]:
+    """Its file names data and recipes of its own, which a ConfigMap does not hold."""
+    if recipe.publish is not None:
+        says = (
+            f"{recipe.publish.lift} does not travel with a night; `noiseloom submit` takes it along"
+        )
+        yield "publish.lift", f"{says}, or leave `publish` out"
 
 
 def unreachable(

@@ -12,6 +12,7 @@ import math
 from importlib.metadata import version
 from typing import Final
 
+from jobs.cluster.api import job_metadata
 from jobs.scheduling import pods
 from jobs.scheduling.cloud import Cloud, fetches
 from jobs.scheduling.night import Night
@@ -38,7 +39,7 @@ def rayjob(night: Night, cloud: Cloud, recipe_map: str) -> Manifest:
     recipe = f"{pods.RECIPES}/{night.file.stem}.yaml"
     return {
         "entrypoint": f"noiseloom run {recipe}",
-        "metadata": {"recipe": night.file.stem},
+        "metadata": job_metadata(night.file.stem, night.recipe),
         "submissionMode": "K8sJobMode",
         "submitterConfig": {"backoffLimit": 2},
         "submitterPodTemplate": _submitter(night, cloud),

@@ -21,7 +21,8 @@ from pipeline.publication import current_runs
 from pipeline.sink import Receipt, commit_chunk
 from pipeline.source import Chunk, read_chunk
 from pipeline.store import Store
-from pipeline.weave import planned_copies, weave_chunk
+from pipeline.under_way import attempted, begun
+from pipeline.weave import weave_chunk
 from pipeline.woven import RunContext
 from tests.pipeline.shards import sample_files, tar_of
 
@@ -98,9 +99,9 @@ class Nights:
             woven = weave_chunk(encoded, recipe, {}, RunContext(run, digest, chunk.id))
             rows = [(copy.row, copy.members) for copy in woven]
             self.made.update((r.source_key, r.source_hash, r.copy) for r, _ in rows)
-            attempted = planned_copies(encoded, recipe)
-            receipt = commit_chunk(Store(recipe.sink), run, chunk.id, rows, attempted)
-            yield replace(receipt, seconds=1.5)
+            planned = attempted(begun(encoded, recipe))
+            receipt = commit_chunk(Store(recipe.sink), run, chunk.id, rows, planned)
+            yield replace(receipt, stages=(1.5,))
 
     @contextmanager
     def session(self, num_cpus: int | None = None) -> Iterator[None]:

@@ -20,6 +20,7 @@ from pipeline.models import load_models
 from pipeline.publication import publish
 from pipeline.sink import commit_chunk
 from pipeline.source import read_chunk
+from pipeline.turns import Spent
 from pipeline.under_way import attempted, begun
 from pipeline.weave import RunContext, weave_chunk
 from tests.pipeline.rows import Woven
@@ -82,7 +83,7 @@ def finish(planned: RunPlan) -> None:
     publish(planned.store, planned.run, [chunk.id for chunk in planned.due])
     counts = counts_of(read_index(planned.store, [planned.run]))
     made = {chunk.id for chunk in planned.due}
-    write_record(planned, counts, Pace(14, 1.0), Cost.of(planned, made, 1.0), None)
+    write_record(planned, counts, Pace(14, 1.0), Cost.of(planned, made, Spent(1.0)), None)
 
 
 def in_sink(planned: RunPlan, url: str) -> RunPlan:

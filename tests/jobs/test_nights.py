@@ -18,6 +18,7 @@ from jobs.history import COLUMNS, history, nights
 from jobs.plan import make_plan
 from pipeline import turns
 from pipeline.index_files import pending_runs, published_runs, read_index
+from pipeline.pools import Width
 from pipeline.publication import current_runs
 from pipeline.store import Store
 from pipeline.turns import turn
@@ -37,6 +38,9 @@ def without_ray(folder: Path, patch: pytest.MonkeyPatch, more: str = "") -> Nigh
     nights = Nights(folder, more)
     patch.setattr("jobs.ray_session.ray_session", nights.session)
     patch.setattr("pipeline.flow.run_flow", nights.flow)
+    patch.setattr("jobs.augment.check_pools", lambda planned: None)  # it has GPUs, for their cost
+    patch.setattr("jobs.augment.print_stages", lambda *_: None)
+    patch.setattr("jobs.augment.widths_here", lambda *_: [Width(1, 1, 1)])
     return nights
 
 

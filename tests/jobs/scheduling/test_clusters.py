@@ -16,6 +16,7 @@ from jobs.scheduling.night import Night
 from pipeline.recipe import load_recipe
 from schemas.errors import RecipeError
 from tests.jobs.scheduling.nights import IMAGE, RECIPE, REVISION, cloud, night, recipe_file
+from tests.jobs.workplace import ROOT
 from tests.kubernetes.pods import broken_rules, containers, pods
 from tests.kubernetes.schemas import problems
 
@@ -229,6 +230,14 @@ def test_prompts_in_files_travel_inside_the_recipe(tmp_path: Path) -> None:
     prompts.unlink()
     (tmp_path / "there.yaml").write_text(shipped)
     assert load_recipe(tmp_path / "there.yaml").digest({}) == mine.recipe.digest({})
+
+
+def test_a_lift_test_does_not_travel_with_a_night(tmp_path: Path) -> None:
+    lift = ROOT / "jobs/recipes/lift/bccd.yaml"
+    publish = f"publish: {{require: helping, lift: {lift}}}\nsink:"
+    mine = night(recipe_file(tmp_path, "sink:", publish))
+    with pytest.raises(RecipeError, match=r"publish\.lift: .*bccd\.yaml does not travel"):
+        render_kubernetes(mine, CLOUDS[0])
 
 
 @pytest.mark.parametrize(
