@@ -156,5 +156,5 @@ def test_a_plan_that_is_none_is_named(planned: RunPlan) -> None:
 def test_a_link_leads_to_the_run_on_a_server_and_names_a_file_else() -> None:
     assert mlflow_link("http://head:5000/", "abc") == "http://head:5000/#/runs/abc"
     assert mlflow_link("http://head:5000", None) == "http://head:5000"
-    assert mlflow_link("sqlite:///mlflow.db", "abc") == "sqlite:///mlflow.db"
+    assert mlflow_link("sqlite:///mlflow.db", "abc") == "sqlite:///mlflow.db abc"
     assert mlflow_link(None, "abc") is None
