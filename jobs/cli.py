@@ -22,6 +22,9 @@ from jobs.models_cli import app as models_app
 from jobs.schedule_cli import schedule
 from schemas.errors import NoiseloomError
 
+RUN, LOOK, CLUSTER = "Run a recipe", "Look at what came out", "On a cluster, every night"
+DATA, MODELS = "Data of other formats", "Models, and whether they help"
+
 STOPPED: Final = (130, 143)
 """After Ctrl-C, by typer, and after SIGTERM (`jobs.stopping`): 128 and the signal's number."""
 
@@ -32,13 +35,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(import_app)
-app.command()(export)
-app.add_typer(models_app)
-app.command()(schedule)
-for _command in (submit, status, logs, stop, history):
-    app.command()(_command)
-
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="a recipe, as YAML")]
 Sink = Annotated[str, typer.Argument(metavar="SINK", help="the sink of a run: a folder or a URL")]
 
@@ -51,7 +47,7 @@ class ModelKind(StrEnum):
     DETECTOR = "detector"
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def run(
     recipe: RecipeFile,
     dry_run: Annotated[
@@ -67,7 +63,7 @@ def run(
         augment.augment(recipe, _console())
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def preview(
     recipe: RecipeFile,
     n: Annotated[int, typer.Option("-n", min=1, max=64, help="how many samples")] = 8,
@@ -81,7 +77,7 @@ def preview(
     make_preview(recipe, n, out, _console())
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def verify(
     sink: Sink,
     replay: Annotated[
@@ -94,7 +90,7 @@ def verify(
     raise typer.Exit(check(sink, replay, _console()))
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def gc(
     sink: Sink,
     dry_run: Annotated[
@@ -113,7 +109,7 @@ def gc(
         job.gc(sink, abandon, _console())
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def retry(
     sink: Sink,
     run: Annotated[
@@ -126,7 +122,7 @@ def retry(
     again(sink, run, _console())
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def gates(
     sink: Sink,
     run: Annotated[
@@ -145,7 +141,7 @@ def gates(
     tell(sink, run, score, out, _console())
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def regate(
     sink: Sink,
     file: Annotated[Path, typer.Argument(metavar="GATES", help="`gates:` as in a recipe, as YAML")],
@@ -157,7 +153,7 @@ def regate(
     judge(sink, file, run, _console())
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def show(
     sink: Sink,
     key: Annotated[str, typer.Argument(metavar="KEY", help="a sample's key or id")],
@@ -168,7 +164,7 @@ def show(
     tell(sink, key, _console())
 
 
-@app.command()
+@app.command(rich_help_panel=MODELS)
 def train(
     kind: Annotated[ModelKind, typer.Argument(help="what to train")],
     config: Annotated[
@@ -198,7 +194,7 @@ def train(
         job.train(model, config, _console())
 
 
-@app.command()
+@app.command(rich_help_panel=MODELS)
 def quality(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help="the folder of a denoiser or an upscaler")
@@ -226,7 +222,7 @@ def quality(
     measure(model, data, settings, _console())
 
 
-@app.command()
+@app.command(rich_help_panel=MODELS)
 def evaluate(
     lift: Annotated[Path, typer.Argument(metavar="LIFT", help="a lift test, as YAML")],
     dry_run: Annotated[
@@ -240,6 +236,14 @@ def evaluate(
         job.dry_run(lift, _console())
     else:
         job.evaluate(lift, _console())
+
+
+app.command(rich_help_panel=LOOK)(history)
+for _command in (submit, status, logs, stop, schedule):
+    app.command(rich_help_panel=CLUSTER)(_command)
+app.add_typer(import_app, rich_help_panel=DATA)
+app.command(rich_help_panel=DATA)(export)
+app.add_typer(models_app, rich_help_panel=MODELS)
 
 
 def main() -> None:
