@@ -92,6 +92,7 @@ class Turn:
         self._me = f"{this_host()}.{os.getpid()}.{secrets.token_hex(4)}"
         self._run, self._path = "", ""
         self._runs: set[str] = set()
+        self._silent: dict[str, Beat] = {}
         self._number = -1
         self._spent = Spent()
         self._over = threading.Event()
@@ -106,6 +107,7 @@ class Turn:
             if self._may_begin(others):
                 self._beat(1)
                 if not any(one.number for one in self._living(seen)):
+                    self._end_silent()
                     return
                 self._beat(0)
             elif not self.waited:
@@ -124,9 +126,11 @@ class Turn:
                 self._beat(self._number + 1)
 
     def plan(self, run: str) -> None:
-        """Which run it works on."""
+        """Which run it works on; said at once, for it may be killed before the next beat."""
         self._run = run
         self._runs.add(run)
+        with suppress(NoiseloomError):
+            self._beat(self._number + 1)
 
     def take_over(self, runs: Iterable[str]) -> None:
         """What these runs have spent counts, too."""
@@ -146,7 +150,8 @@ class Turn:
         """The run has its record: what its starts have said is forgotten."""
         self._over.set()
         its = [one for one in beats(self._store, self._folder) if one.session != self._me]
-        paths = [one.path for one in its if one.gone and self._said(one)[0] in self._runs]
+        done = {*self._runs, ""}  # and of those that had not come to a run
+        paths = [one.path for one in its if one.gone and self._said(one)[0] in done]
         with sink_errors(self._store):
             self._store.delete_many([*paths, self._path])
         self._path = ""
@@ -178,7 +183,17 @@ class Turn:
             seen[one.session] = one.number, since
             if now - since < PATIENCE_S:
                 living.append(one)
+            else:
+                self._silent[one.session] = one
         return living
+
+    def _end_silent(self) -> None:
+        """Says for those that were silent that they have ended: the next start need not wait."""
+        for one in self._silent.values():
+            with suppress(FileNotFoundError), sink_errors(self._store):
+                text = self._store.read(one.path)
+                self._store.create(f"{self._folder}/{one.session}.{ENDED}.json", text)
+                self._store.delete(one.path)
 
     def _may_begin(self, others: list[Beat]) -> bool:
         return all(not one.number and self._me < one.session for one in others)

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.chaos.cluster import Node, ray_folder, start_node
 
 CPUS = 3
-PATIENT = {"RAY_raylet_start_wait_time_s": "80"}
+PATIENT = {"RAY_raylet_start_wait_time_s": "240"}
 """Two nodes that start beside other tests need more than Ray's 30 s."""
 
 

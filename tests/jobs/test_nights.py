@@ -283,6 +283,12 @@ def test_a_start_that_is_gone_or_silent_holds_nobody_up(
         mine.spend(turns.Spent(1.0, 0.5))
         assert mine.spent() == turns.Spent(6.0, 10.5)
     assert len(said) == 1 and "process 1 on elsewhere" in said[0]
+    with turn(store, "cells", said.append) as mine:
+        mine.plan("cells-1")
+        assert not mine.waited, "what was silent has been taken for ended"
+        assert mine.spent() == turns.Spent(6.0, 10.5)
+        mine.finish()
+    assert list(store.list("sessions")) == []
 
 
 def test_history_of_a_sink_in_an_object_store(tmp_path: Path, s3_bucket: str) -> None:
