@@ -49,16 +49,18 @@ def check_leaks(
 
 
 def _seen(config: LiftConfig) -> Iterator[Seen]:
-    """Of all models of all arms, each once."""
-    told: set[str] = set()
+    """Of all models of all arms, each once; and the same images of a model once."""
+    told: set[object] = set()
     unlabelled = (
         Seen(name, training.unlabelled)
         for name, training in config.denoisers.items()
         if training.unlabelled is not None
     )
     for seen in chain(unlabelled, *(seen_by(models) for models in _models(config))):
-        if str(seen) not in told:
-            told.add(str(seen))
+        of = seen.source
+        what = str(seen) if of is None else (seen.model, of.shards, of.image)
+        if what not in told:
+            told.add(what)
             yield seen
 
 
