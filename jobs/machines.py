@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from jobs.ray_session import hush_ray
 from pipeline.pools import Cluster, Node, absent, asks, offers
 from pipeline.recipe import FullRecipe
 from pipeline.stages import Stage
@@ -51,6 +52,7 @@ def joined() -> bool:
 
 def this_machine() -> Cluster:
     """The cluster of an embedded Ray, before it starts: what Ray will find, GPUs included."""
+    hush_ray()
     from ray._private.resource_and_label_spec import ResourceAndLabelSpec
 
     found = ResourceAndLabelSpec(num_cpus=cores())

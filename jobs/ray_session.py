@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from jobs.last_word import last_word
 from jobs.stopping import sigterm_kept
 from pipeline.trouble import storage_error
 from schemas.errors import NoiseloomError, RunError
@@ -37,8 +38,20 @@ QUIET = {
 }
 
 
+FALLEN = """\
+This process was ended from outside: Ray's node process beside it (raylet) died, or somebody killed
+it, as the kernel does where memory is short. What was written stays; start the same command again,
+it goes on from there. Where it ends so again: the kernel's log (`dmesg`) names what it killed, and
+Ray's logs are in {logs}"""
+
 JOIN_TRIES = "1"
 """It waits 40 s for a cluster that does not answer yet (measured); Ray's own 20 are 14 minutes."""
+
+
+def hush_ray() -> None:
+    """Before anything of Ray is imported: it reads the environment then."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
 
 
 @contextmanager
@@ -46,14 +59,13 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
     """Ray is up inside the block, and down after it. `num_cpus`: what Ray may hand out, or all
     cores.
     """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    hush_ray()
     address = os.environ.get("RAY_ADDRESS", "local")
     if address == "local":
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     else:
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", JOIN_TRIES)
-    import ray  # reads the environment
+    import ray
 
     with _native_stderr_held(), start_errors(address), sigterm_kept():
         ray.init(
@@ -65,7 +77,10 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
             configure_logging=True,
         )
     try:
-        yield
+        here = ray.get_runtime_context()
+        logs = f"{here.get_temp_dir()}/{here.get_session_name()}/logs"
+        with last_word(FALLEN.format(logs=logs)):
+            yield
     finally:
         ray.shutdown()
 

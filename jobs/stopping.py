@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NoReturn
 
+from jobs.last_word import all_is_told
+
 TERMINATED: Final = 128 + signal.SIGTERM
 
 GRACE_S: Final = 25.0
@@ -88,4 +90,5 @@ def _second(number: int, frame: FrameType | None) -> None:
 
 def _end() -> None:
     os.write(2, b"stopped at once; what is committed stays, the same command goes on from there\n")
+    all_is_told()
     os._exit(TERMINATED)

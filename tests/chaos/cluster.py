@@ -122,6 +122,11 @@ def workers(leader: int, title: str) -> list[int]:
     return [pid for pid in session_of(leader) if _title(pid).startswith(f"ray::{title}")]
 
 
+def raylets(leader: int) -> list[int]:
+    """The node processes of a session."""
+    return [pid for pid in session_of(leader) if _title(pid).endswith("/raylet")]
+
+
 def busy(leader: int) -> list[str]:
     """Titles of the workers of a session that work for a run."""
     titles = [_title(pid) for pid in session_of(leader)]

@@ -10,7 +10,7 @@ from random import Random
 from typing import Final
 
 from tests.chaos.arena import Arena
-from tests.chaos.cluster import busy, workers
+from tests.chaos.cluster import busy, raylets, workers
 from tests.chaos.laws import Terms
 from tests.chaos.orders import Order, Point, When
 from tests.chaos.stage import Stage, Started
@@ -130,6 +130,23 @@ def kill_node(arena: Arena, stage: Stage, rng: Random) -> Terms:
     ended = started.wait()
     if ended.code != 0:
         stage.wrong.append(f"a lost node ended the run with {ended.code}")
+    return Terms()
+
+
+def kill_raylet(arena: Arena, stage: Stage, rng: Random) -> Terms:
+    """The node process beside an embedded driver dies, and Ray ends the driver by `_exit`: the one
+    that watches says what to do.
+    """
+    stage.orders.give(Order("slow", "weave", "", "sleep", times=CHUNKS, seconds=0.3))
+    wanted = rng.randint(0, CHUNKS - 3)
+    started = stage.start()
+    if started.until(lambda: stage.committed() >= wanted and raylets(started.process.pid)):
+        for pid in raylets(started.process.pid):
+            os.kill(pid, signal.SIGKILL)
+            stage.faults += 1
+    ended = started.wait()
+    if ended.code != 0 and "start the same command again" not in ended.said:
+        stage.wrong.append(f"a dead raylet ended the run with {ended.code}, and nobody says so")
     return Terms()
 
 

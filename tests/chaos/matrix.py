@@ -31,6 +31,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     Scenario("kill_actor", 1, kills.kill_actor),
     Scenario("kill_node", 1, kills.kill_node, TWO_NODES),
     Scenario("kill_node_full_pool", 1, kills.kill_node, FULL_NODES),
+    Scenario("kill_raylet", 1, kills.kill_raylet, EMBEDDED),
     Scenario("crash_at_step", 2, kills.crash_at_a_step),
     Scenario("zombie_writer", 3, races.zombie_writer, EMBEDDED),
     Scenario("zombie_writer_s3", 3, races.zombie_on_s3, replace(S3, embedded=True)),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from jobs.ray_session import QUIET, start_errors
 from schemas.errors import RunError
+
+ROOT = Path(__file__).parents[2]
 
 PUSHED = """
 from ray._private.worker import print_to_stdstream
@@ -35,6 +38,21 @@ def test_what_raylets_push_to_the_driver_is_not_printed() -> None:
     loud = {name: value for name, value in quiet.items() if name != "RAY_DEDUP_LOGS_SKIP_REGEX"}
     assert "(raylet) Traceback" in said(loud)
     assert said(quiet) == ""
+
+
+def test_it_is_told_so_before_it_is_first_imported() -> None:
+    """The planner asks Ray what this machine has, before a session starts."""
+    first = "from jobs.machines import this_machine; this_machine()"
+    environment = {name: value for name, value in os.environ.items() if name not in QUIET}
+    done = subprocess.run(
+        [sys.executable, "-c", f"{first}\n{PUSHED}"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout + done.stderr == ""
 
 
 def test_a_node_that_does_not_come_up_is_one_line() -> None:

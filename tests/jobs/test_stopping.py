@@ -20,7 +20,8 @@ from jobs.stopping import sigterm_kept, stoppable
 
 def wait(word):
     print(word, flush=True)
-    time.sleep(60)
+    for _ in range(600):
+        time.sleep(0.1)  # not once 60 s: a signal just before a sleep is only seen after it
 """
 
 
