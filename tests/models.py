@@ -6,15 +6,9 @@ from pathlib import Path
 
 import torch
 
-from pipeline.diffusion.native import (
-    DenoiserConfig,
-    NativeNet,
-    NativeUpscaler,
-    UpscalerConfig,
-    build,
-    load_native,
-    save_native,
-)
+from pipeline.diffusion.config import DenoiserConfig, UpscalerConfig
+from pipeline.diffusion.folder import write_model
+from pipeline.diffusion.native import NativeNet, NativeUpscaler, build, load_native
 from pipeline.diffusion.network import NetConfig
 from pipeline.diffusion.upscaler import UpscalerNet, UpscalerNetConfig
 from pipeline.models import describe
@@ -35,7 +29,7 @@ def tiny_denoiser(
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        save_native(folder, config, build(config).state_dict())
+        write_model(folder, config, build(config).state_dict())
     loaded = _loaded(folder)
     assert isinstance(loaded, NativeNet)
     return loaded
@@ -49,7 +43,7 @@ def tiny_upscaler(folder: Path, seed: int = 0) -> NativeUpscaler:
         net = UpscalerNet(config.net)
         for tail in net.tails.values():
             torch.nn.init.normal_(tail.weight, std=0.01)  # fresh ones give zeros
-        save_native(folder, config, net.state_dict())
+        write_model(folder, config, net.state_dict())
     loaded = _loaded(folder)
     assert isinstance(loaded, NativeUpscaler)
     return loaded

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Final
 from pydantic import BaseModel, ValidationError
 
 from pipeline.adapters.files import digest_of_files
+from pipeline.diffusion.folder import CONFIG_FILE, VAE_FILES, VAE_FOLDER, WEIGHTS_FILE
 from pipeline.model import Job, Model, ModelCard
 from schemas.errors import ModelError
 from schemas.models import NativeModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-VAE_WEIGHTS: Final = "diffusion_pytorch_model.safetensors"
-"""Of a latent denoiser's autoencoder, in the folder `vae` of the model."""
 
 DOES: Final[Mapping[str, frozenset[Job]]] = {
     "denoise": frozenset({"denoise", "inpaint", "redraw", "synthesize", "fit"}),
@@ -42,7 +40,7 @@ class _Config(BaseModel):
 def describe(spec: NativeModel) -> ModelCard:
     """Digest and abilities of a model. Raises ModelError where the folder is not one."""
     folder = Path(spec.native)
-    config_file, weights_file = folder / "config.json", folder / "model.safetensors"
+    config_file, weights_file = folder / CONFIG_FILE, folder / WEIGHTS_FILE
     for path in (config_file, weights_file):
         if not path.is_file():
             raise ModelError(
@@ -52,7 +50,7 @@ def describe(spec: NativeModel) -> ModelCard:
     config = _read_config(config_file)
     files = [config_file, weights_file]
     if config.latent is not None:
-        files += [folder / "vae" / name for name in ("config.json", VAE_WEIGHTS)]
+        files += [folder / VAE_FOLDER / name for name in VAE_FILES]
     scales = frozenset({2, 4}) if config.does == "upscale" else None
     does = DOES[config.does]
     if not config.classes and not config.seg_classes:

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from pipeline.adapters.files import digest_of_files
 from pipeline.detection.crops import resized
 from pipeline.detection.network import DetectorConfig, build
-from pipeline.diffusion.native import CONFIG_FILE, WEIGHTS_FILE
+from pipeline.diffusion.folder import CONFIG_FILE, WEIGHTS_FILE, load_weights, write_model
 from pipeline.diffusion.tone import Tone
 from pipeline.geometry import clip
 from pipeline.model import Detections
@@ -82,15 +80,7 @@ class Detector:
 
     def save(self, folder: Path) -> None:
         """`config.json` and fp16 weights."""
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.config.model_dump(mode="json"), indent=1)
-        (folder / CONFIG_FILE).write_text(text + "\n")
-        half = {
-            name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
-            for name, tensor in self._net.state_dict().items()
-        }
-        save_file(half, folder / WEIGHTS_FILE)
-        (folder / WEIGHTS_FILE).chmod(0o644)  # safetensors leaves it to its owner alone
+        write_model(folder, self.config, self._net.state_dict())
 
 
 def load_detector(folder: Path, device: str = "cpu") -> Detector:
@@ -102,13 +92,5 @@ def load_detector(folder: Path, device: str = "cpu") -> Detector:
     except (ValidationError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not a detector's configuration: {error}") from None
     net = build(config, MIN_SCORE)
-    try:
-        weights = load_file(folder / WEIGHTS_FILE)
-        net.load_state_dict(
-            {name: t.float() if t.is_floating_point() else t for name, t in weights.items()}
-        )
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise ModelError(
-            f"{folder / WEIGHTS_FILE}: weights do not fit {CONFIG_FILE}: {error}"
-        ) from None
+    load_weights(folder, net)
     return Detector(config, net, digest, device)

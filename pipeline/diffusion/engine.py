@@ -18,11 +18,12 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
 from pipeline.diffusion.buckets import Shape, pad
+from pipeline.diffusion.config import DenoiserConfig
 from pipeline.diffusion.grain import grained
 from pipeline.diffusion.label_map import LabelMap
 from pipeline.diffusion.latent import unit_tone
 from pipeline.diffusion.memory import made_in_batches
-from pipeline.diffusion.native import DenoiserConfig, NativeNet
+from pipeline.diffusion.predictor import Predictor
 from pipeline.diffusion.sampler import denoise, noised
 from pipeline.diffusion.seam import joined
 from pipeline.diffusion.tiling import tiled
@@ -60,7 +61,7 @@ class Repaint:
     grain_hwc: ImageArray | None = None
 
 
-def repaint(model: NativeNet, tasks: Sequence[Repaint], steps: int, guidance: float) -> list[Made]:
+def repaint(model: Predictor, tasks: Sequence[Repaint], steps: int, guidance: float) -> list[Made]:
     """One image per task, or `not_finite` where the model returned no numbers, `out_of_memory`
     where it does not fit.
 
@@ -78,7 +79,7 @@ def repaint(model: NativeNet, tasks: Sequence[Repaint], steps: int, guidance: fl
 
 
 def _repaint_batch(
-    model: NativeNet,
+    model: Predictor,
     config: DenoiserConfig,
     tasks: Sequence[Repaint],
     shape: Shape,
@@ -116,12 +117,12 @@ def _repaint_batch(
     return [_finish(task, tone, values) for (tone, task), values in images]
 
 
-def _tone(model: NativeNet, task: Repaint) -> Tone:
+def _tone(model: Predictor, task: Repaint) -> Tone:
     tone = Tone.of(task.image_hwc, model.config.curve)
     return tone if model.latents is None else unit_tone(tone)
 
 
-def guided(model: NativeNet, x: Tensor, t_b: Tensor, labels: Tensor, guidance: float) -> Tensor:
+def guided(model: Predictor, x: Tensor, t_b: Tensor, labels: Tensor, guidance: float) -> Tensor:
     """The predicted v with classifier-free guidance: one look of the network where the guidance is
     0 or 1, two otherwise.
     """
@@ -164,6 +165,6 @@ def _unstack(x_bchw: Tensor) -> list[FloatImage]:
     return list(x_bchw.permute(0, 2, 3, 1).cpu().numpy())
 
 
-def batch_pixels(model: NativeNet) -> int:
+def batch_pixels(model: Predictor) -> int:
     """Of one batch on the model's device."""
     return GPU_BATCH_PIXELS if model.device.type == "cuda" else CPU_BATCH_PIXELS

@@ -13,7 +13,7 @@ import torch
 
 from pipeline.diffusion.buckets import Shape, pad
 from pipeline.diffusion.memory import made_in_batches
-from pipeline.diffusion.native import NativeUpscaler
+from pipeline.diffusion.predictor import Enlarger
 from pipeline.diffusion.resample import resized_values
 from pipeline.diffusion.tone import FloatImage, Tone
 from pipeline.model import Made
@@ -26,7 +26,7 @@ GPU_BATCH_PIXELS = 2**21
 """Of one batch of small images on a GPU: 6 of 640x480; 48 channels of them in bf16 are 200 MB."""
 
 
-def upscale(model: NativeUpscaler, images: Sequence[ImageArray], factor: int) -> list[Made]:
+def upscale(model: Enlarger, images: Sequence[ImageArray], factor: int) -> list[Made]:
     """Each image `factor` times as wide and high, or `not_finite` where the model returned no
     numbers, `out_of_memory` where it does not fit.
     """
@@ -40,7 +40,7 @@ def upscale(model: NativeUpscaler, images: Sequence[ImageArray], factor: int) ->
 
 
 def _upscale_batch(
-    model: NativeUpscaler, images: Sequence[ImageArray], factor: int, shape: Shape
+    model: Enlarger, images: Sequence[ImageArray], factor: int, shape: Shape
 ) -> list[Made]:
     tones = [Tone.of(image, "linear") for image in images]
     smalls = [tone.encode(image) for tone, image in zip(tones, images, strict=True)]

@@ -10,7 +10,7 @@ see the same noise at the same few levels, so that most of the error is the same
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from pipeline.diffusion.engine import batch_pixels, guided, stack
 from pipeline.diffusion.label_map import LabelMap, label_map
 from pipeline.diffusion.latent import unit_tone
 from pipeline.diffusion.memory import made_in_batches
+from pipeline.diffusion.predictor import Predictor
 from pipeline.diffusion.sampler import noised
 from pipeline.diffusion.schedule import alpha_sigma
 from pipeline.diffusion.tone import FloatImage, Tone
@@ -29,9 +30,6 @@ from pipeline.model import FitJob, Misfits
 from pipeline.seeds import gaussian
 from schemas.errors import SampleError
 from schemas.sample import ImageArray
-
-if TYPE_CHECKING:
-    from pipeline.diffusion.native import NativeNet
 
 LEVELS: Final = (0.8, 0.9, 0.97)
 """Noise levels (`strength`): the labels must tell more than what is left of the image. Measured on
@@ -42,7 +40,7 @@ _Look = tuple[ImageArray, LabelMap, int]
 """One image, what it is said to show, and the seed of its noise."""
 
 
-def misfits(model: NativeNet, jobs: Sequence[FitJob]) -> list[Misfits | SampleError]:
+def misfits(model: Predictor, jobs: Sequence[FitJob]) -> list[Misfits | SampleError]:
     """Per job and claim the squared error of v at each pixel, the mean over all levels; the
     SampleError of the first claim that the model cannot carry.
     """
@@ -73,7 +71,7 @@ def _together(errors: Sequence[Misfits | SampleError], at: range) -> Misfits | S
     return np.stack(parts)
 
 
-def _errors(model: NativeNet, looks: Sequence[_Look]) -> list[Misfits | SampleError]:
+def _errors(model: Predictor, looks: Sequence[_Look]) -> list[Misfits | SampleError]:
     shapes = [image.shape[:2] for image, _, _ in looks]
 
     def make(shape: Shape, positions: Sequence[int]) -> list[Misfits | SampleError]:
@@ -82,7 +80,7 @@ def _errors(model: NativeNet, looks: Sequence[_Look]) -> list[Misfits | SampleEr
     return made_in_batches(model, shapes, model.config.multiple, batch_pixels(model), make)
 
 
-def _looked(model: NativeNet, looks: Sequence[_Look], shape: Shape) -> list[Misfits | SampleError]:
+def _looked(model: Predictor, looks: Sequence[_Look], shape: Shape) -> list[Misfits | SampleError]:
     """The errors of one batch of padded images, (h, w) each."""
     device, config = model.device, model.config
     clean = stack([pad(_encoded(model, image), shape) for image, _, _ in looks], device)
@@ -99,12 +97,12 @@ def _looked(model: NativeNet, looks: Sequence[_Look], shape: Shape) -> list[Misf
     return [_cut(one, image) for one, (image, _, _) in zip(total[:, 0], looks, strict=True)]
 
 
-def _encoded(model: NativeNet, image_hwc: ImageArray) -> FloatImage:
+def _encoded(model: Predictor, image_hwc: ImageArray) -> FloatImage:
     tone = Tone.of(image_hwc, model.config.curve)
     return (tone if model.latents is None else unit_tone(tone)).encode(image_hwc)
 
 
-def _error(model: NativeNet, clean: Tensor, noise: Tensor, level: float, labels: Tensor) -> Tensor:
+def _error(model: Predictor, clean: Tensor, noise: Tensor, level: float, labels: Tensor) -> Tensor:
     """The mean over the channels of (v̂ - v)², (b, 1, h, w), where v = α ε - σ x."""
     shift = model.config.shift
     t_b = torch.full((len(clean),), level, device=clean.device)

@@ -27,7 +27,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.adapters.native import VAE_WEIGHTS
+from pipeline.diffusion.folder import VAE_FILES, VAE_FOLDER
 from pipeline.diffusion.tone import Tone
 from schemas.errors import ModelError
 from schemas.sample import ImageArray
@@ -36,8 +36,6 @@ from schemas.spec import Spec
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
-VAE_FOLDER: Final = "vae"
-VAE_FILES: Final = ("config.json", VAE_WEIGHTS)
 TILE: Final = 1024
 """Pixels; larger images go through the autoencoder in overlapping, blended tiles of this side."""
 

@@ -1,5 +1,4 @@
-"""Our own models on disk: `config.json`, `model.safetensors` (fp16), and a model card; a latent
-denoiser's autoencoder lies beside them, in `vae`.
+"""Our own models, loaded: what they predict, and the jobs that they do for ops and gates.
 
 A denoiser predicts v for a noised image, given a label map. An upscaler predicts what is missing
 between a small image's bicubic enlargement and the image, in one step.
@@ -7,103 +6,29 @@ between a small image's bicubic enlargement and the image, in one step.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipeline.diffusion.label_map import channels
-from pipeline.diffusion.latent import VAE_FOLDER, Latents, LatentSpace, load_latents
-from pipeline.diffusion.network import NetConfig, PatchUNet
+from pipeline.diffusion.config import DenoiserConfig, UpscalerConfig, read_config
+from pipeline.diffusion.enlarge import upscale
+from pipeline.diffusion.fit import misfits
+from pipeline.diffusion.folder import CONFIG_FILE, VAE_FOLDER, load_weights
+from pipeline.diffusion.latent import Latents, load_latents
+from pipeline.diffusion.network import PatchUNet
+from pipeline.diffusion.repaint import repaint_samples
 from pipeline.diffusion.tone import Curve
-from pipeline.diffusion.upscaler import UpscalerNet, UpscalerNetConfig, tiled_residual
+from pipeline.diffusion.upscaler import UpscalerNet, tiled_residual
 from pipeline.model import EnlargeJob, FitJob, Made, Misfits, PaintJob
 from schemas.errors import ModelError, SampleError
 from schemas.models import NativeModel
-from schemas.spec import Spec
-
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-
-
-class DenoiserConfig(Spec):
-    """What a denoiser is: its network, its schedule, and the classes of its label map in order;
-    with `latent`, it works on what the autoencoder in the folder `vae` makes of an image.
-    """
-
-    does: Literal["denoise"] = "denoise"
-    net: NetConfig
-    shift: float = Field(gt=0)
-    curve: Curve
-    classes: tuple[str, ...]
-    seg_classes: tuple[str, ...]
-    latent: LatentSpace | None = None
-
-    @property
-    def multiple(self) -> int:
-        """Image sides must be multiples of this."""
-        return self.net.multiple * (self.latent.factor if self.latent else 1)
-
-    @property
-    def image_channels(self) -> int:
-        """Of what is noised and denoised."""
-        return self.latent.channels if self.latent else 3
-
-    @property
-    def condition_channels(self) -> int:
-        """Of the label map."""
-        return channels(self.classes, self.seg_classes)
-
-
-class UpscalerConfig(Spec):
-    """What an upscaler is."""
-
-    does: Literal["upscale"] = "upscale"
-    net: UpscalerNetConfig
-
-
-NativeConfig = Annotated[DenoiserConfig | UpscalerConfig, Field(discriminator="does")]
-_CONFIG: TypeAdapter[DenoiserConfig | UpscalerConfig] = TypeAdapter(NativeConfig)
-
-
-def read_config(folder: Path) -> DenoiserConfig | UpscalerConfig:
-    """The configuration in a model folder. Raises ModelError with the file and the first thing
-    wrong in it.
-    """
-    path = folder / CONFIG_FILE
-    try:
-        return _CONFIG.validate_python(json.loads(path.read_bytes()))
-    except FileNotFoundError:
-        raise ModelError(
-            f"{path}: no such file; a native model is a folder made by `noiseloom train`"
-        ) from None
-    except (ValidationError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: not a native model's configuration: {error}") from None
 
 
 def build(config: DenoiserConfig) -> PatchUNet:
     """The network of this configuration, freshly initialised from torch's global generator."""
     return PatchUNet(config.net, config.image_channels, config.condition_channels, config.shift)
-
-
-def save_native(
-    folder: Path, config: DenoiserConfig | UpscalerConfig, weights: dict[str, Tensor]
-) -> None:
-    """Writes `config.json` and fp16 weights into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG_FILE).write_text(json.dumps(config.model_dump(mode="json"), indent=1) + "\n")
-    half = {
-        name: tensor.detach().to("cpu", torch.float16).contiguous()
-        for name, tensor in weights.items()
-    }
-    save_file(half, folder / WEIGHTS_FILE)
-    (folder / WEIGHTS_FILE).chmod(0o644)  # safetensors leaves it to its owner alone
 
 
 class NativeNet:
@@ -149,8 +74,6 @@ class NativeNet:
 
     def repaint(self, jobs: Sequence[PaintJob], steps: int, guidance: float) -> list[Made]:
         """Every job carried out, conditioned on its labels; prompts say nothing to it."""
-        from pipeline.diffusion.repaint import repaint_samples  # its engine imports this module
-
         return repaint_samples(self, jobs, steps, guidance)
 
     @property
@@ -165,8 +88,6 @@ class NativeNet:
 
     def misfits(self, jobs: Sequence[FitJob]) -> list[Misfits | SampleError]:
         """How well each image goes with what it could show, by the error of the network."""
-        from pipeline.diffusion.fit import misfits  # as above
-
         return misfits(self, jobs)
 
 
@@ -195,8 +116,6 @@ class NativeUpscaler:
         guidance: float | None = None,
     ) -> list[Made]:
         """Every image enlarged, in one step."""
-        from pipeline.diffusion.enlarge import upscale  # it imports this module
-
         return upscale(self, [job.image_hwc for job in jobs], factor)
 
 
@@ -206,10 +125,10 @@ def load_native(spec: NativeModel, digest: str, device: str) -> NativeNet | Nati
     config = read_config(folder)
     if isinstance(config, UpscalerConfig):
         upscaler = UpscalerNet(config.net)
-        _load_weights(folder, upscaler)
+        load_weights(folder, upscaler)
         return NativeUpscaler(config, upscaler, digest, device)
     net = build(config)
-    _load_weights(folder, net)
+    load_weights(folder, net)
     latents = load_latents(folder / VAE_FOLDER, torch.device(device)) if config.latent else None
     return NativeNet(config, net, digest, device, latents)
 
@@ -221,14 +140,4 @@ def begin_from(net: nn.Module, config: DenoiserConfig | UpscalerConfig, folder: 
     found = read_config(folder)
     if found != config:
         raise ModelError(f"{folder / CONFIG_FILE}: another configuration: {found}, wanted {config}")
-    _load_weights(folder, net)
-
-
-def _load_weights(folder: Path, net: nn.Module) -> None:
-    try:
-        weights = load_file(folder / WEIGHTS_FILE)
-        net.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise ModelError(
-            f"{folder / WEIGHTS_FILE}: weights do not fit {CONFIG_FILE}: {error}"
-        ) from None
+    load_weights(folder, net)

@@ -5,19 +5,16 @@ alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pipeline.diffusion.engine import Repaint, repaint
 from pipeline.diffusion.label_map import label_map
+from pipeline.diffusion.predictor import Predictor
 from pipeline.model import Made, PaintJob
 from schemas.errors import SampleError
 
-if TYPE_CHECKING:
-    from pipeline.diffusion.native import NativeNet
-
 
 def repaint_samples(
-    model: NativeNet, jobs: Sequence[PaintJob], steps: int, guidance: float
+    model: Predictor, jobs: Sequence[PaintJob], steps: int, guidance: float
 ) -> list[Made]:
     """One image or one SampleError per job, in order."""
     results: dict[int, Made] = {}

@@ -19,12 +19,12 @@ from typing import Final
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.diffusion.folder import CONFIG_FILE
 from pipeline.store import Store
 from schemas.errors import SinkError
 from schemas.models import AnyModel, NativeModel
 from schemas.recipe import Source
 
-CONFIG_FILE: Final = "config.json"
 _CONFIGURATION: Final = re.compile(r"^## Configuration\n+```yaml\n(.*?)^```", re.M | re.S)
 _MODELS: Final = TypeAdapter(dict[str, AnyModel])
 

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
+from pipeline.diffusion.config import DenoiserConfig
+from pipeline.diffusion.folder import write_model
 from pipeline.diffusion.label_map import channels, label_map
 from pipeline.diffusion.latent import Latents, copy_vae, load_latents, unit_tone
-from pipeline.diffusion.native import DenoiserConfig, NativeNet, build, save_native
+from pipeline.diffusion.native import NativeNet, build
 from pipeline.diffusion.network import NetConfig, PatchUNet
 from pipeline.diffusion.schedule import alpha_sigma
 from pipeline.diffusion.tone import Tone
@@ -127,7 +129,7 @@ class DenoiserTask:
         """Writes the model folder."""
         if self.config.latent is not None:
             copy_vae(Path(self.config.latent.vae), folder)
-        save_native(folder, self.model_config, weights)
+        write_model(folder, self.model_config, weights)
 
     def picture(self, weights: Weights, samples: Sequence[Sample], device: str) -> Grid:
         """What the model with these weights makes of some samples."""

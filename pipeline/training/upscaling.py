@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.diffusion.native import NativeUpscaler, UpscalerConfig, save_native
+from pipeline.diffusion.config import UpscalerConfig
+from pipeline.diffusion.folder import write_model
+from pipeline.diffusion.native import NativeUpscaler
 from pipeline.diffusion.resample import FACTORS, resized, resized_values
 from pipeline.diffusion.upscaler import UpscalerNet, UpscalerNetConfig
 from pipeline.training.config import TrainConfig, UpscalerTraining
@@ -50,7 +52,7 @@ class UpscalerTask:
 
     def save(self, folder: Path, weights: Weights) -> None:
         """Writes the model folder."""
-        save_native(folder, self.model_config, weights)
+        write_model(folder, self.model_config, weights)
 
     def picture(self, weights: Weights, samples: Sequence[Sample], device: str) -> Grid:
         """What the model with these weights makes of some samples."""

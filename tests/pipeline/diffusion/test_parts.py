@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.diffusion.buckets import batches, bucket, pad
+from pipeline.diffusion.config import read_config
 from pipeline.diffusion.label_map import channels, label_map
-from pipeline.diffusion.native import load_native, read_config
+from pipeline.diffusion.native import load_native
 from pipeline.diffusion.resample import enlarged, resized_values
 from pipeline.diffusion.tiling import tiled
 from pipeline.diffusion.tone import Curve, Tone

@@ -11,7 +11,8 @@ import pytest
 import torch
 from diffusers import UNet2DModel
 
-from pipeline.diffusion.native import DenoiserConfig, begin_from, build, read_config
+from pipeline.diffusion.config import DenoiserConfig, read_config
+from pipeline.diffusion.native import begin_from, build
 from pipeline.diffusion.unet import UNet
 
 ROOT = Path(__file__).parents[3]

@@ -47,7 +47,7 @@ def test_sizes_are_exact_and_images_do_not_notice_each_other(
 
 @pytest.mark.parametrize("factor", [2, 4])
 def test_a_network_that_has_learnt_nothing_gives_bicubic(factor: int) -> None:
-    from pipeline.diffusion.native import UpscalerConfig
+    from pipeline.diffusion.config import UpscalerConfig
 
     fresh = NativeUpscaler(UpscalerConfig(net=CONFIG), UpscalerNet(CONFIG), "fresh", "cpu")
     small = picture(20, 30, 1) // 3 + 80  # far from 0 and 255: Pillow also clips between its passes

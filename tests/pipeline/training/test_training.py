@@ -11,7 +11,8 @@ import torch
 from pydantic import ValidationError
 
 from pipeline.config import load_config
-from pipeline.diffusion.native import DenoiserConfig, build
+from pipeline.diffusion.config import DenoiserConfig
+from pipeline.diffusion.native import build
 from pipeline.diffusion.schedule import alpha_sigma
 from pipeline.training.config import CONFIGS, DenoiserTraining
 from pipeline.training.crops import CropSet, cut, pad_to, turned
