@@ -1,9 +1,9 @@
 """The lift test that a recipe's `publish:` names: the files that belong to it, and its models.
 
-Publishing trains two arms, the test's baseline and the run itself (`jobs.verdict`). So the baseline's
-models have to be wherever the recipe runs, and those that the test's own file names, whose training
-data its leak check looks at. The recipes of the other arms are files of the test all the same: with
-them it is whole.
+Publishing trains two arms, the test's baseline and the run itself (`jobs.verdict`). So the
+baseline's models have to be wherever the recipe runs, and those that the test's own file names,
+whose training data its leak check looks at. The recipes of the other arms are files of the test all
+the same: with them it is whole.
 """
 
 from __future__ import annotations
