@@ -143,15 +143,15 @@ class Turn:
     def spent(self) -> Spent:
         """By all starts of this run and of those taken over, as far as is known."""
         its = [one for one in beats(self._store, self._folder) if one.session != self._me]
-        said = (said_in(self._store, one) for one in its)
-        return sum((spent for run, spent in said if run in self._runs), self._spent)
+        said = (spent for run, spent in map(self._said, its) if run in self._runs)
+        return sum(said, self._spent)
 
     def finish(self) -> None:
         """The run has its record: what its starts have said is forgotten."""
         self._over.set()
         its = [one for one in beats(self._store, self._folder) if one.session != self._me]
         done = {*self._runs, ""}  # and of those that had not come to a run
-        paths = [one.path for one in its if one.gone and said_in(self._store, one)[0] in done]
+        paths = [one.path for one in its if one.gone and self._said(one)[0] in done]
         with sink_errors(self._store):
             self._store.delete_many([*paths, self._path])
         self._path = ""
@@ -198,26 +198,20 @@ class Turn:
     def _may_begin(self, others: list[Beat]) -> bool:
         return all(not one.number and self._me < one.session for one in others)
 
-
-def said_in(store: Store, beat: Beat) -> tuple[str, Spent]:
-    """The run that a start works on, "" while it has none, and what it has spent."""
-    try:
-        said = json.loads(store.read(beat.path))
-        return str(said["run"]), Spent(float(said["seconds"]), float(said["gpu_seconds"]))
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return "", Spent()
+    def _said(self, beat: Beat) -> tuple[str, Spent]:
+        try:
+            said = json.loads(self._store.read(beat.path))
+            return str(said["run"]), Spent(float(said["seconds"]), float(said["gpu_seconds"]))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return "", Spent()
 
 
 def beats(store: Store, folder: str) -> list[Beat]:
     """The last beat of every start of a recipe."""
     with sink_errors(store):
-        return last_beats(store.entries(folder), folder)
-
-
-def last_beats(names: Iterable[str], folder: str) -> list[Beat]:
-    """The same, out of the names of files in the folder."""
+        names = [name for name in store.entries(folder) if name.endswith(".json")]
     last: dict[str, Beat] = {}
-    for name in (one for one in names if one.endswith(".json")):
+    for name in names:
         session, _, number = name.removesuffix(".json").rpartition(".")
         if session.count(".") != 2 or not (number.isdecimal() or number == ENDED):
             continue
