@@ -8,13 +8,15 @@ which deletes its plan and what it has committed. What is published is never tou
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.claim import claimed
-from pipeline.index_files import open_sink
+from pipeline.claim import CLAIMS, claimed
+from pipeline.index_files import open_sink, sink_errors
 from pipeline.leftovers import (
     Leftover,
     OpenRun,
@@ -33,7 +35,7 @@ def dry_run(sink: str, abandon: str | None, console: Console) -> None:
     store = open_sink(sink)
     if abandon is not None:
         check_may_give_up(store, abandon)
-    _tell(store, survey(store, without=abandon), "would be removed", console)
+    _tell(store, survey(store, datetime.now(UTC), abandon), "would be removed", console)
 
 
 def gc(sink: str, abandon: str | None, console: Console) -> None:
@@ -42,7 +44,9 @@ def gc(sink: str, abandon: str | None, console: Console) -> None:
     with claimed(store):
         if abandon is not None:
             give_up(store, abandon)
-        found = survey(store)
+        with sink_errors(store):
+            now = max(store.times(CLAIMS).values())  # the own claim's
+        found = survey(store, now)
         remove(store, found.leftovers)
         finish_giving_up(store)
     _tell(store, found, "removed", console)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from jobs.lift_test import recipes_of
 from pipeline.adapters.diffusers.errors import first_line
 from pipeline.adapters.diffusers.hub import commit_of, is_repository
 from pipeline.model_check import check_models
@@ -52,9 +53,11 @@ def check(recipe_path: Path, console: Console) -> None:
 
 
 def fetch(recipe_path: Path, console: Console) -> None:
-    """Everything into the cache that is not there; then the same check as before a run."""
+    """Everything into the cache that is not there, of the lift test of `publish:` too; then the
+    same check as before a run.
+    """
     recipe = load_recipe(recipe_path)
-    wanted = list(repositories(recipe))
+    wanted = dict.fromkeys(one for each in recipes_of(recipe) for one in repositories(each))
     for one in wanted:
         _fetch(one, console)
     if not wanted:

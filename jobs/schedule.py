@@ -54,9 +54,14 @@ _ON_MACHINES: Final[dict[Target, Callable[[Night, Machine], Files]]] = {
     Target.SYSTEMD: render_systemd,
     Target.CRON: render_cron,
 }
+_LARGE: Final = 128 * 2**10
+"""`kubectl apply` keeps what it applied in an annotation, and a resource has 256 KiB of these; with
+`--server-side` it needs none.
+"""
+
 _NEXT: Final = {
-    Target.KUBERNETES: "kubectl apply -k {folder}",
-    Target.KUBERAY: "kubectl apply -k {folder}",
+    Target.KUBERNETES: "kubectl apply {large}-k {folder}",
+    Target.KUBERAY: "kubectl apply {large}-k {folder}",
     Target.SYSTEMD: (
         "sudo cp {folder}/{name}.* /etc/systemd/system/ && sudo systemctl daemon-reload && "
         "sudo systemctl enable --now {name}.timer"
@@ -81,7 +86,9 @@ def schedule(
     except OSError as error:
         raise storage_error(error, f"--out {out}", SinkError) from error
     console.print(f"{out}: {', '.join(files)}", highlight=False, soft_wrap=True)
-    command = _NEXT[target].format(folder=out, name=night.name)
+    large = any(len(text.encode()) > _LARGE for text in files.values())
+    flag = "--server-side " if large else ""
+    command = _NEXT[target].format(folder=out, name=night.name, large=flag)
     console.print(f"next: {command}", highlight=False, soft_wrap=True)
 
 

@@ -5,7 +5,8 @@ every unpublished run that plans its chunk has that chunk decided, committed by 
 by another. That asks no clock and no process whether a run is alive: whoever may be resumed keeps
 what it may need. Also removed: pending files and journals of runs that are published (a writer that
 was stopped past the end of its run leaves them), journals of runs that nobody knows, and on a disk
-the temporary files of processes that are gone.
+the temporary files of processes that are gone; and beats of starts that are gone for good
+(`pipeline.old_beats`), the only ones that a clock is asked about.
 
 The order of reading makes it safe beside live runs: first the tars, then the plans, then what is
 pending, then what is published. A run writes its plan before its first tar, and publishes what was
@@ -17,9 +18,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +38,7 @@ from pipeline.index_files import (
     sink_errors,
     tars_of,
 )
+from pipeline.old_beats import old_beats
 from pipeline.publication import ATTEMPTS, drop
 from pipeline.sink import TARS
 from pipeline.slots import Slot, add_slot, given_up, owners, read_slots, slot_of
@@ -96,8 +99,10 @@ class _Plan(BaseModel):
     chunks: tuple[_PlannedChunk, ...]
 
 
-def survey(store: Store, without: str | None = None) -> Survey:
-    """Looks, and changes nothing. `without` is a run to look at as if it were given up."""
+def survey(store: Store, now: datetime, without: str | None = None) -> Survey:
+    """Looks, and changes nothing. `now`: by the clock of the store. `without` is a run to look at
+    as if it were given up.
+    """
     with sink_errors(store):
         leaving = {without, *given_up(read_slots(store))}
         # From here on the order is what makes it safe, see above.
@@ -121,6 +126,7 @@ def survey(store: Store, without: str | None = None) -> Survey:
             **_of_others(pending, known, "pending files of ended runs"),
             **_of_others(journals, known, "journals of ended runs"),
             **dict.fromkeys(_temporary(store), "temporary files of dead processes"),
+            **dict.fromkeys(_old_beats(store, open_runs, published, now), "beats of dead starts"),
         }
         for run in plans.keys() & leaving:
             kinds[f"{PLANS}/{run}{PLAN_END}"] = "plans of runs given up"
@@ -149,7 +155,8 @@ def check_may_give_up(store: Store, run: str) -> list[Slot]:
                 says = "it is published; only what is not can be given up"
                 raise SinkError(f"{store.url}: {run}: {says}")
             if run not in _plans(store) and run not in _by_run(store, PENDING):
-                names = ", ".join(one.name for one in survey(store).open_runs) or "none"
+                found = survey(store, datetime.now(UTC)).open_runs
+                names = ", ".join(one.name for one in found) or "none"
                 raise SinkError(f"{store.url}: no run {run} is under way; there are: {names}")
         return slots
 
@@ -227,6 +234,18 @@ def _temporary(store: Store) -> Iterator[str]:
             found = _TEMPORARY.search(name)
             if found is not None and not alive(int(found[1])):
                 yield (Path(parent) / name).relative_to(folder or "").as_posix()
+
+
+def _old_beats(
+    store: Store, open_runs: Iterable[OpenRun], published: Collection[str], now: datetime
+) -> Iterator[str]:
+    going = {run.name for run in open_runs if not run.over}
+
+    def needed(run: str) -> bool:
+        unrecorded = run in published and not store.exists(f"{PLANS}/{run}.json")
+        return run in going or unrecorded
+
+    return old_beats(store, needed, now)
 
 
 def _size(store: Store, path: str) -> int:

@@ -11,9 +11,9 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from jobs.scheduling.cloud import Cloud, check_reachable
+from jobs.scheduling.cloud import Cloud
 from jobs.scheduling.kuberay import NOTE, raycronjob
-from jobs.scheduling.manifests import disruption_budget, recipe_map, resource, yaml_of
+from jobs.scheduling.manifests import disruption_budget, recipe_folder, resource, yaml_of
 from jobs.scheduling.night import Files, Night, make_night
 from jobs.scheduling.pods import Manifest
 from jobs.scheduling.raycluster import raycluster, rayjob
@@ -45,7 +45,6 @@ def rendered() -> Files:
         night = make_night(
             HERE / "recipes" / f"{kind}.yaml", "0 2 * * *", "Europe/Berlin", "6h", retries=2
         )
-        check_reachable(night)
         for variant, manifests in _variants(night, cloud).items():
             folder = f"{kind}/{variant}"
             for name, manifest in manifests.items():
@@ -56,18 +55,17 @@ def rendered() -> Files:
 
 
 def _variants(night: Night, cloud: Cloud) -> dict[str, dict[str, Manifest]]:
-    recipe, budget = recipe_map(night, cloud), disruption_budget(night, cloud)
-    name = recipe["metadata"]["name"]
+    recipe, budget = recipe_folder(night, cloud), disruption_budget(night, cloud)
     cluster = resource("ray.io/v1", "RayCluster", night.name, night, cloud)
     job = resource("ray.io/v1", "RayJob", night.name, night, cloud)
-    ends = {"recipe.yaml": recipe, "disruption-budget.yaml": budget}
+    ends = {"recipe.yaml": recipe.manifest, "disruption-budget.yaml": budget}
     return {
         "cluster": {
             "disruption-budget.yaml": budget,
             "raycluster.yaml": cluster | {"spec": raycluster(night, cloud)},
         },
-        "job": {**ends, "rayjob.yaml": job | {"spec": rayjob(night, cloud, name)}},
-        "cron": {**ends, "raycronjob.yaml": raycronjob(night, cloud, name)},
+        "job": {**ends, "rayjob.yaml": job | {"spec": rayjob(night, cloud, recipe)}},
+        "cron": {**ends, "raycronjob.yaml": raycronjob(night, cloud, recipe)},
     }
 
 

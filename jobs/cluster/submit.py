@@ -17,8 +17,7 @@ from typing import Final
 from rich.console import Console
 
 from jobs.cluster.api import STOP_S, Job, Jobs, Order, family, job_metadata
-from jobs.cluster.package import Package
-from jobs.models import repositories
+from jobs.travel import Package
 from pipeline.reach import SHARED_FOLDERS
 from schemas.errors import BusyError, ClusterError
 
@@ -87,4 +86,4 @@ def _command(package: Package) -> str:
     """For a shell. Models that are repositories are fetched first, as before any other run."""
     recipe = shlex.quote(package.name)
     run = f"exec noiseloom run {recipe}"
-    return f"noiseloom models fetch {recipe} && {run}" if any(repositories(package.recipe)) else run
+    return f"noiseloom models fetch {recipe} && {run}" if package.fetches else run

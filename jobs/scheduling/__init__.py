@@ -3,7 +3,7 @@
     cron.py        a cron expression, read strictly: what every target understands the same way
     night.py       what all targets need to know of a night
     systemd.py     a timer and a service      crontab.py    a crontab line
-    cloud.py       what a cluster may be given, and what is refused
+    cloud.py       what a cluster is told      manifests.py  files; the recipe's folder
     pods.py        pods with nothing but what they need
     raycluster.py  RayCluster and RayJob
     sizes.py       how large their workers are, out of the recipe's resources

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from jobs.scheduling.cloud import Cloud, check_reachable
-from jobs.scheduling.manifests import disruption_budget, files_of, recipe_map, resource
+from jobs.scheduling.cloud import Cloud
+from jobs.scheduling.manifests import Folder, disruption_budget, files_of, recipe_folder, resource
 from jobs.scheduling.night import Files, Night, duration_of
 from jobs.scheduling.pods import Manifest
 from jobs.scheduling.raycluster import CLUSTER_TTL_S, rayjob
@@ -28,14 +28,13 @@ NOTE: Final = """\
 
 def render_kuberay(night: Night, cloud: Cloud) -> Files:
     """The recipe, the RayCronJob, and a disruption budget."""
-    check_reachable(night)
+    recipe = recipe_folder(night, cloud)
     _check_apart(night)
-    recipe = recipe_map(night, cloud)
     files = files_of(
         {
-            "recipe.yaml": recipe,
+            "recipe.yaml": recipe.manifest,
             "disruption-budget.yaml": disruption_budget(night, cloud),
-            "raycronjob.yaml": raycronjob(night, cloud, recipe["metadata"]["name"]),
+            "raycronjob.yaml": raycronjob(night, cloud, recipe),
         },
         cloud,
     )
@@ -43,7 +42,7 @@ def render_kuberay(night: Night, cloud: Cloud) -> Files:
     return files
 
 
-def raycronjob(night: Night, cloud: Cloud, recipe: str) -> Manifest:
+def raycronjob(night: Night, cloud: Cloud, recipe: Folder) -> Manifest:
     """The RayCronJob."""
     job = rayjob(night, cloud, recipe)
     for name in ("shutdownAfterJobFinishes", "ttlSecondsAfterFinished"):

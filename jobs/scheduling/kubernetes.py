@@ -12,12 +12,12 @@ import json
 from typing import Final
 
 from jobs.scheduling import pods
-from jobs.scheduling.cloud import Cloud, check_reachable
+from jobs.scheduling.cloud import Cloud
 from jobs.scheduling.manifests import (
     config_map,
     disruption_budget,
     files_of,
-    recipe_map,
+    recipe_folder,
     resource,
 )
 from jobs.scheduling.night import Files, Night
@@ -37,15 +37,14 @@ KEPT: Final = {"successful": 3, "failed": 7}
 
 def render_kubernetes(night: Night, cloud: Cloud) -> Files:
     """The recipe, the RayJob to create, who may create it, when, and a disruption budget."""
-    check_reachable(night)
-    recipe = recipe_map(night, cloud)
+    recipe = recipe_folder(night, cloud)
     job = resource("ray.io/v1", "RayJob", night.name, night, cloud)
-    job["spec"] = rayjob(night, cloud, recipe["metadata"]["name"])
+    job["spec"] = rayjob(night, cloud, recipe)
     manifest = json.dumps(job, indent=1) + "\n"
     template = config_map("rayjob", {MANIFEST: manifest}, night, cloud)
     return files_of(
         {
-            "recipe.yaml": recipe,
+            "recipe.yaml": recipe.manifest,
             "rayjob.yaml": template,
             "service-account.yaml": _account(night, cloud),
             "role.yaml": _role(night, cloud),

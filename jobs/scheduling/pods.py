@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from jobs.scheduling.cloud import MODELS, Cloud
+from jobs.scheduling.cloud import Cloud
+from jobs.travel import MODELS
 
 Manifest = dict[str, Any]
 """A piece of a manifest, as the API knows it."""

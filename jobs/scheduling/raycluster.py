@@ -13,8 +13,10 @@ from importlib.metadata import version
 from typing import Final
 
 from jobs.cluster.api import job_metadata
+from jobs.lift_test import recipes_of
 from jobs.scheduling import pods
-from jobs.scheduling.cloud import Cloud, fetches
+from jobs.scheduling.cloud import Cloud
+from jobs.scheduling.manifests import Folder, yaml_of
 from jobs.scheduling.night import Night
 from jobs.scheduling.pods import Manifest
 from jobs.scheduling.sizes import actors, any_gpus, pools_of, size
@@ -34,24 +36,26 @@ HEAD: Final = pods.resources("2", "8Gi")
 _SMALL: Final = pods.resources("500m", "1Gi")
 
 
-def rayjob(night: Night, cloud: Cloud, recipe_map: str) -> Manifest:
-    """The spec of a RayJob; the recipe is in the ConfigMap `recipe_map`."""
-    recipe = f"{pods.RECIPES}/{night.file.stem}.yaml"
+def rayjob(night: Night, cloud: Cloud, recipe: Folder) -> Manifest:
+    """The spec of a RayJob. Whoever submits it hands Ray the recipe's folder, and every process of
+    the job works in that, as `noiseloom submit` has it.
+    """
     return {
-        "entrypoint": f"noiseloom run {recipe}",
+        "entrypoint": f"noiseloom run {recipe.package.name}",
+        "runtimeEnvYAML": yaml_of({"working_dir": pods.RECIPES}),
         "metadata": job_metadata(night.file.stem, night.recipe),
         "submissionMode": "K8sJobMode",
         "submitterConfig": {"backoffLimit": 2},
-        "submitterPodTemplate": _submitter(night, cloud),
+        "submitterPodTemplate": _submitter(night, cloud, recipe),
         "activeDeadlineSeconds": night.deadline_s,
         "backoffLimit": night.retries,
         "shutdownAfterJobFinishes": True,
         "ttlSecondsAfterFinished": CLUSTER_TTL_S,
-        "rayClusterSpec": raycluster(night, cloud, recipe_map),
+        "rayClusterSpec": raycluster(night, cloud, recipe),
     }
 
 
-def raycluster(night: Night, cloud: Cloud, recipe_map: str | None = None) -> Manifest:
+def raycluster(night: Night, cloud: Cloud, recipe: Folder | None = None) -> Manifest:
     """The spec of a RayCluster; without a recipe, one to submit to."""
     return {
         "rayVersion": version("ray"),
@@ -68,7 +72,7 @@ def raycluster(night: Night, cloud: Cloud, recipe_map: str | None = None) -> Man
         },
         "headGroupSpec": {
             "rayStartParams": _AGENT | {"dashboard-host": "0.0.0.0", "num-cpus": "0"},  # noqa: S104
-            "template": _head(night, cloud, recipe_map),
+            "template": _head(night, cloud, recipe),
         },
         "workerGroupSpecs": _groups(night, cloud),
     }
@@ -115,7 +119,7 @@ def _template(night: Night, component: str, spec: Manifest) -> Manifest:
     return {"metadata": {"labels": pods.labels(night.name, component)}, "spec": spec}
 
 
-def _head(night: Night, cloud: Cloud, recipe_map: str | None) -> Manifest:
+def _head(night: Night, cloud: Cloud, recipe: Folder | None) -> Manifest:
     plain = pods.with_probes(pods.container("ray-head", cloud, HEAD), _RAYLET, _GCS)
     ray = pods.with_secrets(plain, cloud)
     ray |= {
@@ -126,33 +130,29 @@ def _head(night: Night, cloud: Cloud, recipe_map: str | None) -> Manifest:
         ]
     }
     volumes = [_shared_memory("3Gi"), pods.API_VOLUME]
-    mounts = [_SHARED_MOUNT]
-    if recipe_map is not None:
-        mounts.append({"name": "recipe", "mountPath": pods.RECIPES, "readOnly": True})
-        volumes.append({"name": "recipe", "configMap": _recipe_items(night, recipe_map)})
-    ray = pods.with_mounts(ray, mounts)
-    fetched = recipe_map is not None and fetches(night)
-    if night.recipe.models:
+    ray = pods.with_mounts(ray, [_SHARED_MOUNT])
+    fetched = recipe if recipe is not None and recipe.package.fetches else None
+    if _has_models(night):
         ray = pods.with_models(ray)
-        volumes.append(pods.claim(cloud.models_claim, read_only=not fetched))
+        volumes.append(pods.claim(cloud.models_claim, read_only=fetched is None))
+    if fetched is not None:
+        volumes.append(fetched.volume)
     spec = pods.pod([ray], volumes) | _head_place(cloud)
-    if fetched:
-        spec["initContainers"] = [_fetcher(night, cloud, mounts[-1])]
+    if fetched is not None:
+        spec["initContainers"] = [_fetcher(cloud, fetched)]
     return _template(night, "head", spec)
 
 
-def _recipe_items(night: Night, recipe_map: str) -> Manifest:
-    # The run is called after its file, so the file has the recipe's own name.
-    items = [{"key": "recipe.yaml", "path": f"{night.file.stem}.yaml"}]
-    return {"name": recipe_map, "items": items}
+def _has_models(night: Night) -> bool:
+    return any(recipe.models for recipe in recipes_of(night.recipe))
 
 
-def _fetcher(night: Night, cloud: Cloud, recipe: Manifest) -> Manifest:
+def _fetcher(cloud: Cloud, recipe: Folder) -> Manifest:
     """What is in the cache already is not downloaded again."""
     plain = pods.container("fetch-models", cloud, pods.resources("1", "4Gi"))
-    whole = pods.with_models(pods.with_mounts(pods.with_secrets(plain, cloud), [recipe]), True)
-    command = ["noiseloom", "models", "fetch", f"{pods.RECIPES}/{night.file.stem}.yaml"]
-    return whole | {"command": command}
+    whole = pods.with_mounts(pods.with_secrets(plain, cloud), [recipe.mount])
+    command = ["noiseloom", "models", "fetch", recipe.package.name]
+    return pods.with_models(whole, True) | {"command": command, "workingDir": pods.RECIPES}
 
 
 def _worker(night: Night, cloud: Cloud, pool: PoolSpec, spot: bool) -> Manifest:
@@ -164,7 +164,7 @@ def _worker(night: Night, cloud: Cloud, pool: PoolSpec, spot: bool) -> Manifest:
     ray["ports"] = [{"name": "metrics", "containerPort": 8080}]
     # Ray's object store takes 30 % of the memory; what it cannot have it would put on a disk.
     volumes = [_shared_memory(f"{mebibytes * 35 // 100}Mi")]
-    if night.recipe.models:
+    if _has_models(night):
         ray = pods.with_models(ray)
         volumes.append(pods.claim(cloud.models_claim, read_only=True))
     chosen = cloud.nodes if gpus or not any_gpus(night) else None
@@ -212,8 +212,9 @@ def _worker_place(cloud: Cloud, nodes: str | None, gpus: int, spot: bool) -> Man
     return place
 
 
-def _submitter(night: Night, cloud: Cloud) -> Manifest:
-    """The pod that KubeRay hands the job in with; its log is the driver's."""
+def _submitter(night: Night, cloud: Cloud, recipe: Folder) -> Manifest:
+    """The pod that KubeRay hands the job in with, and its folder; its log is the driver's."""
     plain = pods.container("ray-job-submitter", cloud, _SMALL)
-    spec = pods.pod([plain], []) | {"restartPolicy": "Never"}
+    spec = pods.pod([pods.with_mounts(plain, [recipe.mount])], [recipe.volume])
+    spec |= {"restartPolicy": "Never"}
     return _template(night, "submitter", spec)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from jobs.lift_test import lift_test_of
 from jobs.scheduling.cloud import Cloud
 from jobs.scheduling.night import Night
 from pipeline.stages import stages_of
@@ -57,6 +58,12 @@ def _check(night: Night, cloud: Cloud, kinds: list[PoolSpec]) -> None:
             "--nodes must say which nodes have it" if len(types) == 1 else "--nodes names one kind"
         )
         raise RecipeError(f"{night.file}: resources.accelerator: {' and '.join(types)}: {says}")
+    test, gpus = lift_test_of(night.recipe), max(math.ceil(pool.gpus) for pool in kinds)
+    if test is not None and test.config.gpus > gpus:
+        raise RecipeError(
+            f"{test.path}: gpus: {test.config.gpus:g} for each training, and the workers of "
+            f"{night.file} have {gpus}, as its resources.gpus say; take gpus: {gpus}"
+        )
     for pool in kinds:
         needs = _reserved(pool)
         if cloud.memory is not None and needs > _mebibytes(cloud.memory):

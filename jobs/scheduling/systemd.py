@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from jobs.lift_test import lift_test_of
 from jobs.scheduling.cron import WEEKDAYS, Cron, Field, runs
 from jobs.scheduling.night import RETRY_AFTER_S, Files, Night
 from pipeline.store import Store
@@ -129,11 +130,14 @@ UMask=0027
 
 
 def _written(night: Night, machine: Machine) -> list[Path]:
-    """The folder that the recipe is started in (MLflow's file, a relative sink), and the sink."""
-    sink = Store(night.recipe.sink).local
-    if sink is None or (machine.folder / sink).is_relative_to(machine.folder):
-        return [machine.folder]
-    return [machine.folder, sink]
+    """The folder that the recipe is started in (MLflow's file, a relative sink), and what else it
+    writes to: the sink, and the results of its lift test.
+    """
+    test = lift_test_of(night.recipe)
+    urls = [night.recipe.sink] if test is None else [night.recipe.sink, test.config.out]
+    local = [path for path in (Store(url).local for url in urls) if path is not None]
+    away = [path for path in local if not (machine.folder / path).is_relative_to(machine.folder)]
+    return [machine.folder, *dict.fromkeys(away)]
 
 
 def _escaped(text: str) -> str:

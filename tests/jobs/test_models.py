@@ -40,15 +40,21 @@ def hub() -> Iterator[Hub]:
 def fetch(
     folder: Path, hub: Hub, revision: str = COMMIT, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """The command, as a person starts it."""
+    """The command, as a person starts it, on a recipe with a model of this revision."""
     (folder / "r.yaml").write_text(
         "source: {shards: a.tar}\nsink: out\nops: [{kind: noise_denoise, model: m}]\n"
         f"models: {{m: {{diffusers: {REPO}, revision: '{revision}'}}}}\n"
     )
+    return command(folder, hub, "r.yaml", **environment)
+
+
+def command(
+    folder: Path, hub: Hub, recipe: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     own = {"PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "home")}
     code = "from jobs.cli import main; main()"
     return subprocess.run(
-        [sys.executable, "-c", code, "models", "fetch", "r.yaml"],
+        [sys.executable, "-c", code, "models", "fetch", recipe],
         cwd=folder,
         env={**os.environ, **own, "COLUMNS": "200", **environment},
         capture_output=True,
@@ -72,6 +78,31 @@ def test_settings_and_safetensors_come_and_neither_pickles_nor_code(
     assert done.returncode == 2
     assert "NoSuchPipeline" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+LIFT = """\
+data: {shards: a.tar, classes: [cell]}
+validation: {shards: b.tar, classes: [cell]}
+out: out
+images: 4
+student: {kind: fcos}
+baseline: painted
+arms: {painted: {recipe: r.yaml}, real: {}}
+"""
+
+
+def test_the_models_of_a_lift_tests_baseline_come_too(tmp_path: Path, hub: Hub) -> None:
+    fetch(tmp_path, hub, HF_HUB_OFFLINE="1")  # its recipe is there; nothing was fetched
+    assert not list((tmp_path / "home").rglob("*.safetensors"))
+    (tmp_path / "lift.yaml").write_text(LIFT)
+    (tmp_path / "cells.yaml").write_text(
+        "source: {shards: a.tar, classes: [cell]}\nsink: out\n"
+        "ops: [{kind: classic, transforms: [{HorizontalFlip: {p: 0.5}}]}]\n"
+        "publish: {require: helping, lift: lift.yaml}\n"
+    )
+    done = command(tmp_path, hub, "cells.yaml")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "home").rglob(f"snapshots/{COMMIT}/unet/*.safetensors"))) == 1
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,22 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 HERE = Path(__file__).parent
-RAY = ("RayCluster", "RayJob", "RayCronJob")
+CUSTOM = {
+    "RayCluster": "ray.io/v1",
+    "RayJob": "ray.io/v1",
+    "RayCronJob": "ray.io/v1",
+    "PodMonitor": "monitoring.coreos.com/v1",
+}
 OPEN = ("additionalProperties", "x-kubernetes-preserve-unknown-fields")
 
 
 def problems(manifest: dict[str, Any]) -> list[str]:
     """What is wrong with a resource, each with its place; a kind without a schema is wrong."""
     kind = manifest["kind"]
-    if kind in RAY:
+    if kind in CUSTOM:
         metadata = _kubernetes("ObjectMeta").iter_errors(manifest["metadata"])
-        found = [*_ray(kind).iter_errors(manifest), *metadata]
-        if manifest["apiVersion"] != "ray.io/v1":
+        found = [*_custom(kind).iter_errors(manifest), *metadata]
+        if manifest["apiVersion"] != CUSTOM[kind]:
             return [f"{kind}: apiVersion: {manifest['apiVersion']}"]
     else:
         found = list(_kubernetes(kind).iter_errors(manifest))
@@ -28,7 +33,7 @@ def problems(manifest: dict[str, Any]) -> list[str]:
 
 
 @lru_cache
-def _ray(kind: str) -> Draft202012Validator:
+def _custom(kind: str) -> Draft202012Validator:
     return Draft202012Validator(_closed(json.loads(_file(f"{kind.lower()}-v1"))))
 
 

@@ -71,13 +71,18 @@ images: 4
 student: {kind: fcos}
 baseline: real
 arms: {real: {}, woven: {recipe: lift/arm.yaml}}
+tracking: {uri: null}
 """
     (here / "lift/test.yaml").write_text(lift.replace("OUT", "s3://lab/lift"))
     asked = RECIPE + "publish: {require: not_hurting, lift: lift/test.yaml}\n"
     made = make_package(recipe_file(here, asked))
     assert sorted(made.files) == ["lift/arm.yaml", "lift/test.yaml"]
     (here / "lift/test.yaml").write_text(lift.replace("OUT", "out/lift"))
-    with pytest.raises(RecipeError, match=r"lift/test\.yaml: out: out/lift is on this machine"):
+    with pytest.raises(RecipeError, match=r"lift/test\.yaml: out: out/lift is .*--shared DIR"):
+        make_package(recipe_file(here, asked))
+    text = lift.replace("OUT", "s3://lab/lift").replace("null", "sqlite:///mlflow.db")
+    (here / "lift/test.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=r"lift/test\.yaml: tracking\.uri: sqlite"):
         make_package(recipe_file(here, asked))
 
 

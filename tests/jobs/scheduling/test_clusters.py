@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from jobs.scheduling.kubernetes import render_kubernetes
 from jobs.scheduling.night import Night
 from pipeline.recipe import load_recipe
 from schemas.errors import RecipeError
-from schemas.recipe import Publish
 from tests.jobs.scheduling.nights import IMAGE, RECIPE, REVISION, cloud, night, recipe_file
 from tests.kubernetes.pods import broken_rules, containers, pods
 from tests.kubernetes.schemas import problems
@@ -214,13 +212,15 @@ def test_the_shipped_recipe_is_the_users_text_under_its_own_name(cells: Night) -
     recipe, job = of(files, "ConfigMap"), of(files, "RayJob")["spec"]
     assert recipe["data"]["recipe.yaml"] == RECIPE
     assert recipe["immutable"]
-    assert job["entrypoint"] == "noiseloom run /etc/noiseloom/recipe/cells.yaml"
+    assert job["entrypoint"] == "noiseloom run cells.yaml"
     head = job["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
-    volume = next(v for v in head["volumes"] if v["name"] == "recipe")["configMap"]
-    assert volume["name"] == recipe["metadata"]["name"]
-    assert volume["items"] == [{"key": "recipe.yaml", "path": "cells.yaml"}]
-    fetch = head["initContainers"][0]["command"]
-    assert fetch == ["noiseloom", "models", "fetch", "/etc/noiseloom/recipe/cells.yaml"]
+    for pod in (head, job["submitterPodTemplate"]["spec"]):
+        volume = next(v for v in pod["volumes"] if v["name"] == "recipe")["configMap"]
+        assert volume["name"] == recipe["metadata"]["name"]
+        assert volume["items"] == [{"key": "recipe.yaml", "path": "cells.yaml"}]
+    fetch = head["initContainers"][0]
+    assert fetch["command"] == ["noiseloom", "models", "fetch", "cells.yaml"]
+    assert fetch["workingDir"] == "/etc/noiseloom/recipe"
 
 
 def test_prompts_in_files_travel_inside_the_recipe(tmp_path: Path) -> None:
@@ -231,14 +231,6 @@ def test_prompts_in_files_travel_inside_the_recipe(tmp_path: Path) -> None:
     prompts.unlink()
     (tmp_path / "there.yaml").write_text(shipped)
     assert load_recipe(tmp_path / "there.yaml").digest({}) == mine.recipe.digest({})
-
-
-def test_a_lift_test_does_not_travel_with_a_night(tmp_path: Path) -> None:
-    mine = night(recipe_file(tmp_path))
-    publish = Publish(require="helping", lift="lift.yaml")
-    mine = replace(mine, recipe=mine.recipe.model_copy(update={"publish": publish}))
-    with pytest.raises(RecipeError, match=r"publish\.lift: lift\.yaml does not travel"):
-        render_kubernetes(mine, CLOUDS[0])
 
 
 @pytest.mark.parametrize(
