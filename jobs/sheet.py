@@ -73,9 +73,11 @@ def _spread(places: Sequence[int], ops: Sequence[Sequence[object]]) -> Iterator[
 
 
 def _pairs(planned: RunPlan, rows: Sequence[IndexRow]) -> Iterator[Pair]:
+    shown = {row.chunk for row in rows}
     refs = {
         (chunk.id, ref.key): replace(chunk, samples=(ref,))
         for chunk in planned.chunks
+        if chunk.id in shown
         for ref in chunk.samples
     }
     source = planned.recipe.source
