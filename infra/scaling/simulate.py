@@ -51,8 +51,8 @@ tracking: {{uri: null}}
 TOLD_EVERY = 1000
 
 SHARDS = 100
-"""Of 1,000 samples each, for the memory of a plan. They are planned twice: what the first time takes
-besides the plan, for the shards that are under way, is there the second time.
+"""Of 1,000 samples each, for the memory of a plan. They are planned twice: what the first time
+takes besides the plan, for the shards that are under way, is there the second time.
 """
 
 
