@@ -157,7 +157,7 @@ def _parts(samples: Sequence[SampleRef], chunk_size: int) -> Iterator[tuple[Samp
     part: list[SampleRef] = []
     total = 0
     for sample in samples:
-        size = sum(member.size for member in sample.members)
+        size = sum([member.size for member in sample.members])
         if part and (len(part) == chunk_size or total + size > MAX_CHUNK):
             yield tuple(part)
             part, total = [], 0
