@@ -18,10 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import pyarrow as pa
 from rich.console import Console
 
-from jobs.counts import check_conserved, counts_of
+from jobs.counts import check_conserved, count_run
 from jobs.fingerprints import make_fingerprints
 from jobs.follow import follow, to_follow
 from jobs.live import Pace, Tally, live_view
@@ -40,14 +39,13 @@ from pipeline.adoption import adopt, drop_adopted
 from pipeline.attempts import excuse
 from pipeline.croissant import describe
 from pipeline.fingerprinting import journal_of
-from pipeline.index_files import pending_runs, published_path, published_runs, read_index
+from pipeline.index_files import pending_runs, published_path, published_runs
 from pipeline.publication import committed, publish, unmade
 from pipeline.recipe import FullRecipe
 from pipeline.source import Chunk
 from pipeline.store import Store
 from pipeline.turns import Turn, turn
 from schemas.errors import NoiseloomError, RunError
-from schemas.index import INDEX_SCHEMA
 
 ENOUGH: Final = 20
 """Copies before a share of failures means something; at the end of a run any number does."""
@@ -201,43 +199,31 @@ def _finish(planned: RunPlan, pace: Pace, mine: Turn, tracker: Tracker, console:
     itself done already.
     """
     store, run = planned.store, planned.run
-    index = _rows(planned)
-    counts = counts_of(index)
-    check_conserved(planned, index)
+    counts = count_run(store, run)
+    check_conserved(planned, counts)
     _check_budget(planned, counts.failed, counts.attempted)
     verdict = verdict_of(planned, tracker, console)
     order = [chunk.id for chunk in planned.due]
     publish(store, run, order)
     drop_adopted(store, run, order)
-    index = read_index(store, [run])  # without the chunks that another run published meanwhile
-    counts = counts_of(index)
-    check_conserved(planned, index)
-    sheet = write_sheet(planned, index)
+    counts = count_run(store, run)  # without the chunks that another run published meanwhile
+    check_conserved(planned, counts)
+    sheet = write_sheet(planned, counts.kept)
     tracker.summary(counts.figures())
     if sheet is not None:
         tracker.picture("contact_sheet.png", sheet_path(planned.run))
     tracker.output(store.at(published_path(run)), describe(store, run))
-    made = set(index["chunk"].unique().to_pylist())
-    cost = Cost.of(planned, made, mine.spent())
+    cost = Cost.of(planned, counts.chunks, mine.spent())
     write_record(planned, counts, pace, cost, tracker.run_id, verdict)
     mine.finish()
     print_summary(planned, counts, pace, console)
     follow(planned, console)
 
 
-def _rows(planned: RunPlan) -> pa.Table:
-    """The index of this run as far as it is committed."""
-    store, run = planned.store, planned.run
-    if run not in {*pending_runs(store), *published_runs(store)}:  # in this order: publishing moves
-        return INDEX_SCHEMA.empty_table()
-    return read_index(store, [run], pending=True)
-
-
 def _tally(planned: RunPlan, missing: Sequence[Chunk]) -> Tally:
     """Where this session starts. Chunks that another run has published are not this run's."""
-    index = _rows(planned)
-    counts = counts_of(index)
-    mine = len(index["chunk"].unique())
+    counts = count_run(planned.store, planned.run)
+    mine = len(counts.chunks)
     ahead = sum(chunk.attempts(planned.recipe.copies) for chunk in missing)
     return Tally(
         chunks=mine + len(missing),
@@ -253,7 +239,7 @@ def _check_budget(planned: RunPlan, failed: int, attempted: int) -> None:
     allowed = planned.recipe.budget.failed
     if not attempted or failed / attempted <= allowed:
         return
-    reasons = counts_of(_rows(planned)).reasons_text("failed")
+    reasons = count_run(planned.store, planned.run).reasons_text("failed")
     raise RunError(
         f"{planned.run}: {failed} of {attempted} copies failed ({reasons}); budget.failed allows "
         f"{allowed:.0%}\nNothing is published. What is committed stays: raise budget.failed in "

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from jobs.plan import RunPlan
+from pipeline.index_files import fold_rows
 from pipeline.slots import owners, read_slots
+from pipeline.store import Store
 from schemas.errors import RunError
+
+FloatArray = NDArray[np.float64]
+
+COLUMNS: Final = (
+    "status",
+    "reason",
+    "chunk",
+    "source_shard",
+    "source_key",
+    "repairs",
+    "ops.list.element.kind",  # its draws are most of an index
+    "psnr",
+    "ssim",
+)
 
 
 @dataclass(frozen=True)
 class Counts:
     """Copies by status, by status and reason, and by op; median likeness to the source. `repairs`
     are of the source: objects mended by slug and policy, each once, whatever became of its copies.
+    `chunks`: the rows of each.
     """
 
     attempted: int
@@ -28,6 +49,7 @@ class Counts:
     psnr: float | None
     ssim: float | None
     repairs: dict[tuple[str, str], int]
+    chunks: dict[str, int]
 
     def reasons_text(self, status: str) -> str:
         """The commonest reasons of this status, with their counts."""
@@ -50,28 +72,46 @@ class Counts:
         return figures | {name: value for name, value in likeness.items() if value is not None}
 
 
-def counts_of(index: pa.Table) -> Counts:
-    """The counts of these rows."""
-    status = Counter(index["status"].to_pylist())
-    pairs = zip(index["status"].to_pylist(), index["reason"].to_pylist(), strict=True)
+def counts_of(batches: Iterable[pa.RecordBatch]) -> Counts:
+    """The counts of these rows, of which the columns COLUMNS are needed. Those of a chunk stand
+    together. Of each row only its likeness is held.
+    """
+    status, ops, chunks = Counter[str](), Counter[str](), Counter[str]()
+    reasons, repairs = Counter[tuple[str, str]](), _Repairs()
+    likeness: dict[str, list[FloatArray]] = {"psnr": [], "ssim": []}
+    for batch in batches:
+        status += _counted(batch["status"])
+        chunks += _counted(batch["chunk"])
+        ops += _counted(pc.struct_field(pc.list_flatten(batch["ops"]), "kind"))
+        told = batch.filter(pc.is_valid(batch["reason"]))
+        reasons.update(zip(told["status"].to_pylist(), told["reason"].to_pylist(), strict=True))
+        repairs.add(batch)
+        for name, parts in likeness.items():
+            parts.append(batch[name].drop_null().to_numpy())
     return Counts(
-        attempted=len(index),
+        attempted=status.total(),
         kept=status["kept"],
         rejected=status["rejected"],
         failed=status["failed"],
-        reasons=dict(Counter((of, reason) for of, reason in pairs if reason is not None)),
-        ops=dict(Counter(op["kind"] for ops in index["ops"].to_pylist() for op in ops)),
-        psnr=_median(index["psnr"]),
-        ssim=_median(index["ssim"]),
-        repairs=_repairs(index),
+        reasons=dict(reasons),
+        ops=dict(ops),
+        psnr=_median(likeness["psnr"]),
+        ssim=_median(likeness["ssim"]),
+        repairs=dict(sorted(repairs.found.items())),
+        chunks=dict(chunks),
     )
 
 
-def check_conserved(planned: RunPlan, index: pa.Table) -> None:
+def count_run(store: Store, run: str) -> Counts:
+    """Of a run as far as it is committed."""
+    return fold_rows(store, run, COLUMNS, counts_of)
+
+
+def check_conserved(planned: RunPlan, counts: Counts) -> None:
     """Every chunk of the run has a row for each of its copies, or is published by another run; and
     nothing else is there.
     """
-    found = Counter(index["chunk"].to_pylist())
+    found = dict(counts.chunks)
     owner = owners(read_slots(planned.store))
     for chunk in planned.chunks:
         expected = chunk.attempts(planned.recipe.copies)
@@ -82,15 +122,29 @@ def check_conserved(planned: RunPlan, index: pa.Table) -> None:
         raise RunError(f"{planned.run}: rows of chunks that are not planned: {', '.join(found)}")
 
 
-def _repairs(index: pa.Table) -> dict[tuple[str, str], int]:
-    columns = (index[name].to_pylist() for name in ("source_shard", "source_key", "repairs"))
-    sources = {(shard, key): repairs for shard, key, repairs in zip(*columns, strict=True)}
-    found = Counter(
-        (repair["slug"], repair["policy"]) for repairs in sources.values() for repair in repairs
-    )
-    return dict(sorted(found.items()))
+class _Repairs:
+    """Those of each source sample, once: its copies are in the same chunk."""
+
+    def __init__(self) -> None:
+        self.found = Counter[tuple[str, str]]()
+        self._chunk = ""
+        self._seen = set[tuple[str, str]]()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        its = batch.filter(pc.greater(pc.list_value_length(batch["repairs"]), 0))
+        names = ("chunk", "source_shard", "source_key", "repairs")
+        for chunk, shard, key, repairs in zip(*(its[n].to_pylist() for n in names), strict=True):
+            if chunk != self._chunk:
+                self._chunk, self._seen = chunk, set()
+            if (shard, key) not in self._seen:
+                self._seen.add((shard, key))
+                self.found.update((repair["slug"], repair["policy"]) for repair in repairs)
 
 
-def _median(column: pa.ChunkedArray) -> float | None:
-    values = column.drop_null().to_pylist()
-    return float(statistics.median(values)) if values else None
+def _counted(column: pa.Array) -> Counter[str]:
+    return Counter({one["values"]: one["counts"] for one in column.value_counts().to_pylist()})
+
+
+def _median(parts: Sequence[FloatArray]) -> float | None:
+    values = np.concatenate([np.empty(0), *parts])
+    return float(np.median(values, overwrite_input=True)) if len(values) else None

@@ -23,6 +23,7 @@ from pipeline.known import known_path
 from pipeline.made import without_made
 from pipeline.model import ModelCard
 from pipeline.model_check import check_models, digests
+from pipeline.packed import copies_of
 from pipeline.publication import committed
 from pipeline.rarity import Rarity
 from pipeline.recipe import FullRecipe, load_recipe, needs_known
@@ -154,7 +155,7 @@ def _chunk_json(chunk: Chunk, whole: Chunk) -> dict[str, object]:
 
 def _named_copies(chunk: Chunk) -> list[int] | None:
     """How many copies are made of each sample; None where the recipe says it for all."""
-    named = [sample.copies for sample in chunk.samples if sample.copies is not None]
+    named = [copies for copies in copies_of(chunk.samples) if copies is not None]
     return [len(copies) for copies in named] if len(named) == len(chunk.samples) else None
 
 

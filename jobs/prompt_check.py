@@ -67,13 +67,22 @@ def prompt_table(said: Sequence[Said]) -> Table:
 def _samples(planned: RunPlan) -> Iterator[Sample]:
     """A few that can be read; what is wrong with others is told in their rows."""
     source = planned.recipe.source
-    places = [(chunk.shard, ref) for chunk in planned.chunks for ref in chunk.samples]
-    for shard, ref in _spread(places):
-        (encoded,) = read_chunk(Chunk(shard, 0, (ref,), "prompts"), source)
+    for one in _chosen(planned.chunks, _spread(range(planned.samples))):
+        (encoded,) = read_chunk(one, source)
         try:
             yield decode(encoded, source)
         except SampleError:
             continue
+
+
+def _chosen(chunks: Sequence[Chunk], numbers: Sequence[int]) -> Iterator[Chunk]:
+    """The samples of these numbers in the whole source, each as a chunk of its own."""
+    start = 0
+    for chunk in chunks:
+        end = start + len(chunk.samples)
+        for place in (number - start for number in numbers if start <= number < end):
+            yield Chunk(chunk.shard, 0, (chunk.samples[place],), "prompts")
+        start = end
 
 
 def _spread(items: Sequence[T]) -> list[T]:

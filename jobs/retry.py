@@ -20,13 +20,21 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from rich.console import Console
 
 from jobs.audit import PlanFile, read_run_file
 from jobs.augment import augment_plan
 from jobs.plan import Retry, RunPlan
 from jobs.record import record_exists
-from pipeline.index_files import open_sink, published_runs, read_index
+from pipeline.index_files import (
+    index_batches,
+    open_sink,
+    published_runs,
+    read_index,
+    sink_errors,
+)
 from pipeline.model import ModelCard
 from pipeline.model_check import check_models, digests
 from pipeline.quarantine import path_in_sink
@@ -123,12 +131,24 @@ def _finished(store: Store, run: str | None) -> bool:
 def _failed(store: Store, family: _Family, before: int) -> list[IndexRow]:
     """The rows of copies that failed, and that no retry before this one has kept or rejected."""
     failed: dict[_Copy, IndexRow] = {}
-    for run in [family.name, *(family.retries[n] for n in range(1, before))]:
+    for row in _failed_rows(store, family.name):
+        failed[row.quarantine or "", row.source_key, row.copy] = row
+    for run in (family.retries[n] for n in range(1, before)):
         for row in table_to_rows(read_index(store, [run])):
             failed.pop((path_in_sink(row.source_shard), row.source_key, row.copy), None)
             if row.status == "failed" and row.quarantine is not None:
                 failed[row.quarantine, row.source_key, row.copy] = row
     return list(failed.values())
+
+
+def _failed_rows(store: Store, run: str) -> Iterator[IndexRow]:
+    """Those whose sources are in a quarantine tar; of the others no more than a row group is
+    held.
+    """
+    with sink_errors(store):
+        for batch in index_batches(store, run):
+            failed = pc.and_(pc.equal(batch["status"], "failed"), pc.is_valid(batch["quarantine"]))
+            yield from table_to_rows(pa.table(batch.filter(failed)))
 
 
 def _chunks(

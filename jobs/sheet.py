@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-import pyarrow as pa
-
 from jobs.plan import RunPlan
+from jobs.sheet_choice import COLUMNS, chosen
+from pipeline.index_files import index_batches, rows_at, sink_errors
 from pipeline.sheet import Pair, before_after, readable
 from pipeline.source import EncodedSample, read_chunk
 from pipeline.store import Store
-from schemas.index import IndexRow, table_to_rows
+from schemas.index import IndexRow
 from schemas.members import image_among, split_name
 from schemas.recipe import Source
 
@@ -29,53 +29,31 @@ def sheet_path(run: str) -> str:
     return f"runs/{run}.png"
 
 
-def write_sheet(planned: RunPlan, index: pa.Table) -> bytes | None:
-    """The sheet as PNG, also in the sink; None where nothing was kept."""
-    rows = chosen(index)
+def write_sheet(planned: RunPlan, kept: int) -> bytes | None:
+    """The sheet of a published run that kept so many copies, as PNG, also in the sink; None where
+    nothing was kept.
+    """
+    store, run = planned.store, planned.run
+    with sink_errors(store):
+        numbers = chosen(index_batches(store, run, COLUMNS), SHOWN)
+        rows = [row for _, row in sorted(rows_at(store, run, numbers).items())]
     if not rows:
         return None
-    kept = sum(status == "kept" for status in index["status"].to_pylist())
     note = f"{len(rows)} of {kept} kept copies; every kind of op that was applied is shown"
     names = planned.recipe.source.seg_classes or ()
-    picture = before_after(list(_pairs(planned, rows)), planned.run, note, names)
+    picture = before_after(list(_pairs(planned, rows)), run, note, names)
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
-    planned.store.create(sheet_path(planned.run), buffer.getvalue())
+    store.create(sheet_path(run), buffer.getvalue())
     return buffer.getvalue()
 
 
-def chosen(index: pa.Table, count: int = SHOWN) -> list[IndexRow]:
-    """Kept copies, the kinds of op in turn, spread over the run, with few ops on each."""
-    kept = [i for i, status in enumerate(index["status"].to_pylist()) if status == "kept"]
-    ops = index["ops"].to_pylist()
-    keys = index["source_key"].to_pylist()
-    by_kind: dict[str, list[int]] = {}
-    for i in kept:
-        for op in ops[i]:
-            by_kind.setdefault(op["kind"], []).append(i)
-    taken: list[int] = []
-    turns = [_spread(places, ops) for _, places in sorted(by_kind.items())] or [iter(kept)]
-    while turns and len(taken) < count:
-        for turn in list(turns):
-            fresh = next((i for i in turn if keys[i] not in {keys[j] for j in taken}), None)
-            if fresh is None:
-                turns.remove(turn)
-            elif len(taken) < count:
-                taken.append(fresh)
-    return table_to_rows(index.take(pa.array(sorted(taken), type=pa.int64())))
-
-
-def _spread(places: Sequence[int], ops: Sequence[Sequence[object]]) -> Iterator[int]:
-    """First those with the fewest ops, and among them in steps that cover the run early."""
-    golden = 0.6180339887  # low-discrepancy order: any first few are far apart
-    order = {place: (n * golden) % 1 for n, place in enumerate(places)}
-    return iter(sorted(places, key=lambda place: (len(ops[place]), order[place])))
-
-
 def _pairs(planned: RunPlan, rows: Sequence[IndexRow]) -> Iterator[Pair]:
+    shown = {row.chunk for row in rows}
     refs = {
         (chunk.id, ref.key): replace(chunk, samples=(ref,))
         for chunk in planned.chunks
+        if chunk.id in shown
         for ref in chunk.samples
     }
     source = planned.recipe.source

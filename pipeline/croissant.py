@@ -11,16 +11,16 @@ The context is that of the specification: http://mlcommons.org/croissant/1.0
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipeline.index_files import published_path
+from pipeline.index_files import index_batches, published_path
+from pipeline.ranged_file import RangedFile
 from pipeline.store import Store
 from schemas.index import INDEX_SCHEMA
 
@@ -63,6 +63,9 @@ CONTEXT: Final = {
     "transform": "cr:transform",
 }
 
+PART: Final = 16 * 1024 * 1024
+"""Bytes of an index that are hashed at a time."""
+
 TYPES: Final = {
     pa.string(): "sc:Text",
     pa.int32(): "sc:Integer",
@@ -78,25 +81,37 @@ def croissant_path(run: str) -> str:
 
 def describe(store: Store, run: str) -> str:
     """Writes the description of a published run, once; the SHA-256 of its index, in hex digits."""
-    data = store.read(published_path(run))
-    digest = hashlib.sha256(data).hexdigest()
-    index = pq.read_table(io.BytesIO(data), columns=["status", "shard"])
-    day = datetime.now(UTC).date().isoformat()
-    store.create(croissant_path(run), _document(store, run, digest, index, day).encode())
+    digest = _sha256(store, published_path(run))
+    kept, attempted, tars = 0, 0, set[str]()
+    for batch in index_batches(store, run, ["status", "shard"]):
+        its = batch.filter(pc.equal(batch["status"], "kept"))["shard"]
+        kept, attempted = kept + len(its), attempted + len(batch)
+        tars |= set(its.unique().to_pylist())
+    about = (
+        f"{kept} images in {len(tars)} WebDataset shards, with their labels, "
+        f"and the index of all {attempted} copies that were attempted, made by noiseloom."
+    )
+    text = _document(store, run, digest, about, sorted(tars))
+    store.create(croissant_path(run), text.encode())
     return digest
 
 
-def _document(store: Store, run: str, digest: str, index: pa.Table, day: str) -> str:
-    kept = index.filter(pc.equal(index["status"], "kept"))["shard"]
-    tars = sorted(kept.unique().to_pylist())
+def _sha256(store: Store, path: str) -> str:
+    """In hex digits; a part of the file at a time is in memory."""
+    digest, file = hashlib.sha256(), RangedFile(store, path)
+    while part := file.read(PART):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _document(store: Store, run: str, digest: str, about: str, tars: Sequence[str]) -> str:
     document = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": run,
-        "description": f"{len(kept)} images in {len(tars)} WebDataset shards, with their labels, "
-        f"and the index of all {len(index)} copies that were attempted, made by noiseloom.",
-        "datePublished": day,
+        "description": about,
+        "datePublished": datetime.now(UTC).date().isoformat(),
         "version": "1.0.0",  # of this dataset: a published run never changes
         "distribution": [
             {

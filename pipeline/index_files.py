@@ -7,10 +7,10 @@ index/<run>.parquet                     a published run: written once, and what 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +20,9 @@ from pipeline.store import Store
 from pipeline.trouble import storage_error
 from schemas.errors import SinkError
 from schemas.index import INDEX_SCHEMA, IndexRow, table_to_rows
+
+ItemT = TypeVar("ItemT")
+FoldT = TypeVar("FoldT")
 
 INDEX: Final = "index"
 PENDING: Final = "index/_pending"
@@ -107,35 +110,48 @@ def _paths(store: Store, runs: Sequence[str] | None, pending: bool) -> list[str]
     return paths
 
 
-def index_file(tables: Sequence[pa.Table]) -> bytes:
-    """The bytes of an index file that holds these rows."""
-    table = pa.concat_tables(tables) if tables else INDEX_SCHEMA.empty_table()
+def index_file(tables: Iterable[pa.Table]) -> bytes:
+    """The bytes of an index file that holds these rows. They do not depend on the tables that the
+    rows come in, of which no more are held than make a row group.
+    """
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, INDEX_SCHEMA, compression="zstd") as writer:
-        for start in range(0, max(len(table), 1), ROW_GROUP):
-            # In one piece: the bytes do not depend on the tables that the rows came in.
-            rows = table.slice(start, ROW_GROUP).combine_chunks()
+        for rows in _row_groups(tables):
             writer.write_table(rows, row_group_size=ROW_GROUP)
     return buffer.getvalue()
 
 
+def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows, so many at a time, each time in one piece; one empty table where there is no
+    row.
+    """
+    held, full = INDEX_SCHEMA.empty_table(), False
+    for table in tables:
+        held = pa.concat_tables([held, table])
+        while len(held) >= ROW_GROUP:
+            full = True
+            yield held.slice(0, ROW_GROUP).combine_chunks()
+            held = held.slice(ROW_GROUP)
+    if len(held) or not full:
+        yield held.combine_chunks()
+
+
 def read_tables(store: Store, paths: Sequence[str]) -> pa.Table:
     """The rows of these index files, one after the other."""
-    with ThreadPoolExecutor(READERS) as pool:
-        tables = list(joined_up(pool.map(lambda path: read_table(store, path), paths)))
+    tables = list(joined(paths, lambda path: read_table(store, path)))
     return pa.concat_tables(tables) if tables else INDEX_SCHEMA.empty_table()
 
 
-def joined_up(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in fewer tables: one of a few rows takes 50 KB, for all its columns."""
-    some: list[pa.Table] = []
-    for table in tables:
-        some.append(table)
-        if len(some) == TOGETHER:
-            yield pa.concat_tables(some).combine_chunks()
-            some = []
-    if some:
-        yield pa.concat_tables(some).combine_chunks()
+def joined(items: Sequence[ItemT], read: Callable[[ItemT], pa.Table | None]) -> Iterator[pa.Table]:
+    """The rows that `read` finds for each of these, in fewer tables: one of a few rows takes 50 KB,
+    for all its columns. So many are read at once, and no further ahead.
+    """
+    with ThreadPoolExecutor(READERS) as pool:
+        for start in range(0, len(items), TOGETHER):
+            found = pool.map(read, items[start : start + TOGETHER])
+            some = [table for table in found if table is not None]
+            if some:
+                yield pa.concat_tables(some).combine_chunks()
 
 
 def read_table(store: Store, path: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -165,6 +181,35 @@ def index_batches(
             yield from file.iter_batches(ROW_GROUP, columns=columns)
     except pa.ArrowInvalid as error:
         raise SinkError(f"{store.at(path)}: not an index file: {error}") from error
+
+
+def fold_rows(
+    store: Store,
+    run: str,
+    columns: Sequence[str],
+    fold: Callable[[Iterable[pa.RecordBatch]], FoldT],
+) -> FoldT:
+    """What `fold` makes of these columns of a run, published or under way, of which it is handed a
+    row group's worth at a time; of no rows where there is no such run. It is asked again where
+    files are moved meanwhile.
+    """
+    with sink_errors(store):
+        for _ in range(TRIES):
+            try:
+                return fold(_batches(store, run, columns))
+            except FileNotFoundError:
+                continue  # published and dropped since they were listed
+        return fold(_batches(store, run, columns))
+
+
+def _batches(store: Store, run: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    under_way = pending_chunks(store, run)  # first: publishing moves them on
+    if store.exists(published_path(run)):
+        yield from index_batches(store, run, columns)
+        return
+    paths = [pending_path(run, chunk) for chunk in under_way]
+    for table in joined(paths, lambda path: read_table(store, path, columns)):
+        yield from table.to_batches()
 
 
 def rows_at(store: Store, run: str, numbers: Sequence[int]) -> dict[int, IndexRow]:

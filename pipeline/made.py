@@ -26,8 +26,9 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, RootModel, ValidationError
 
 from pipeline.index_files import index_batches, sink_errors
+from pipeline.packed import PackedSamples
 from pipeline.publication import current_runs
-from pipeline.source import Chunk, SampleRef, read_chunk
+from pipeline.source import Chunk, read_chunk
 from pipeline.store import Store
 from pipeline.woven import sample_id
 from schemas.errors import SinkError
@@ -137,8 +138,7 @@ def _looked_up(
     shards: Mapping[str, list[Chunk]], store: Store, source: Source, recipe: tuple[str, int]
 ) -> dict[str, Made]:
     """Of those of these shards that hold a published key: what was made before, if anything."""
-    wanted = {s.key for its in shards.values() for chunk in its for s in chunk.samples}
-    published = _published(store, wanted, recipe[0]) if wanted else {}
+    published = _published(store, shards, recipe[0])
     found: dict[str, Made] = {}
     for name, its in shards.items():
         hit = [c for c in its if any(sample.key in published for sample in c.samples)]
@@ -154,10 +154,13 @@ def _kept(store: Store, name: str, made: Made) -> Made:
         return made if store.create(_path(name), text.encode()) else made_of(store, name)
 
 
-def _published(store: Store, keys: Collection[str], digest: str) -> Published:
-    """The published copies of these keys, under this recipe; a row group at a time."""
-    wanted, found = pa.array(sorted(keys), pa.string()), defaultdict[str, dict[str, int]](dict)
-    for run in current_runs(store):
+def _published(store: Store, shards: Mapping[str, list[Chunk]], digest: str) -> Published:
+    """The published copies of these shards' keys, under this recipe; a row group at a time."""
+    runs, found = current_runs(store), defaultdict[str, dict[str, int]](dict)
+    if not (runs and shards):
+        return found
+    wanted = pa.concat_arrays([_keys(its) for its in shards.values()])
+    for run in runs:
         for batch in index_batches(store, run, COLUMNS):
             mine = pc.equal(batch.column("recipe"), digest)
             its = batch.filter(pc.and_(mine, pc.is_in(batch.column("source_key"), wanted)))
@@ -165,6 +168,10 @@ def _published(store: Store, keys: Collection[str], digest: str) -> Published:
             for key, one, copy in zip(*columns, strict=True):
                 found[key][one] = copy
     return found
+
+
+def _keys(chunks: Sequence[Chunk]) -> pa.StringArray:
+    return pa.array([sample.key for chunk in chunks for sample in chunk.samples], pa.string())
 
 
 def _compared(
@@ -186,23 +193,15 @@ def _compared(
         return {key: made for its in pool.map(of, chunks) for key, made in its.items()}
 
 
-def _numbers(sample: SampleRef, usual: int) -> Sequence[int]:
-    return range(usual) if sample.copies is None else sample.copies
-
-
 def _without(chunk: Chunk, made: Made, usual: int) -> Chunk:
     """The chunk with what is left to make; another one, with another id, where that is less."""
-    before = [tuple(_numbers(sample, usual)) for sample in chunk.samples]
-    gone = [made[s.key].copies if s.key in made else () for s in chunk.samples]
+    samples = PackedSamples.of(chunk.samples)
+    before = [tuple(range(usual)) if one is None else one for one in samples.copies]
+    gone = [made[s.key].copies if s.key in made else () for s in samples]
     left = [
         tuple(n for n in numbers if n not in made)
         for numbers, made in zip(before, gone, strict=True)
     ]
     if left == before:
         return chunk
-    samples = zip(chunk.samples, left, strict=True)
-    return replace(
-        chunk,
-        samples=tuple(replace(sample, copies=numbers) for sample, numbers in samples),
-        id=digest_of([chunk.id, "left", left]),
-    )
+    return replace(chunk, samples=samples.with_copies(left), id=digest_of([chunk.id, "left", left]))

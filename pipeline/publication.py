@@ -9,8 +9,7 @@ own rerun makes it, or whoever publishes next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -18,9 +17,8 @@ import pyarrow as pa
 
 from pipeline.index_files import (
     PENDING,
-    READERS,
     index_file,
-    joined_up,
+    joined,
     pending_chunks,
     pending_path,
     pending_runs,
@@ -112,10 +110,10 @@ def drop(store: Store, run: str) -> None:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The rows of these chunks, in order, in as many tables as it takes."""
+    """The index file with the rows of these chunks, in order."""
 
     chunks: tuple[str, ...]
-    tables: Sequence[pa.Table]
+    file: bytes
 
 
 def _take_slot(store: Store, run: str, order: Sequence[str]) -> tuple[Slot, _Rows | None]:
@@ -144,23 +142,22 @@ def _read_whole(store: Store, run: str, chunks: Sequence[str]) -> tuple[_Rows, s
     somebody deleted a tar, the pending file that names it goes too, so that the next start makes
     the chunk again.
     """
-    named: dict[str, set[str]] = {}
+    named: dict[str, tuple[str, ...]] = {}
 
-    def noting(tables: Iterable[pa.Table | None]) -> Iterator[pa.Table]:
-        for chunk, table in zip(chunks, tables, strict=True):
-            if table is not None:
-                named[chunk] = tars_of(table)
-                yield table
+    def noted(chunk: str) -> pa.Table | None:
+        table = _read_if_there(store, pending_path(run, chunk))
+        if table is not None:
+            named[chunk] = tuple(tars_of(table))
+        return table
 
-    with ThreadPoolExecutor(READERS) as pool:
-        read = pool.map(lambda chunk: _read_if_there(store, pending_path(run, chunk)), chunks)
-        joined = list(joined_up(noting(read)))
+    file = index_file(joined(chunks, noted))
     folders = {path.partition("/")[0] for paths in named.values() for path in paths}
     there = {path for folder in folders for path in store.list(folder)}
-    broken = [chunk for chunk, paths in named.items() if not paths <= there]
+    broken = [chunk for chunk, paths in named.items() if not there.issuperset(paths)]
     for chunk in broken:
         store.delete(pending_path(run, chunk))
-    return _Rows(tuple(named), joined), named.keys() - set(broken)
+    there_now = tuple(chunk for chunk in chunks if chunk in named)
+    return _Rows(there_now, file), named.keys() - set(broken)
 
 
 def _read_if_there(store: Store, path: str) -> pa.Table | None:
@@ -177,12 +174,11 @@ def _write_index(store: Store, slot: Slot, rows: _Rows | None) -> bool:
         return True
     try:
         if rows is None or rows.chunks != slot.chunks:
-            with ThreadPoolExecutor(READERS) as pool:
-                paths = [pending_path(slot.run, chunk) for chunk in slot.chunks]
-                tables = list(joined_up(pool.map(lambda one: read_table(store, one), paths)))
+            paths = [pending_path(slot.run, chunk) for chunk in slot.chunks]
+            file = index_file(joined(paths, lambda path: read_table(store, path)))
         else:
-            tables = list(rows.tables)
+            file = rows.file
     except FileNotFoundError:
         return store.exists(path)  # another process was faster, and has cleaned up
-    store.create(path, index_file(tables))
+    store.create(path, file)
     return True

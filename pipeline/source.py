@@ -19,12 +19,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
+from pipeline.chunk import Chunk, with_copies
+from pipeline.packed import PackedSamples
 from pipeline.patterns import expand
 from pipeline.pick import Pick, pick_members
 from pipeline.ranged import ForwardReader, read_members
-from pipeline.shards import SampleRef, Scan, Shard, ShardFinding, scan_shard
+from pipeline.shards import SampleRef, Shard, ShardFinding, scan_shard
 from pipeline.store import Store, split_url
 from pipeline.trouble import storage_error
+from pipeline.twins import CutShard, hashes_of, without_twins
 from pipeline.unpack import read_unpacked
 from schemas.errors import SourceError
 from schemas.index import Member
@@ -50,24 +53,6 @@ MAX_CHUNK: Final = 128 * 1024 * 1024
 """Bytes of a chunk's members, beyond its first sample: a few copies of it fit into memory."""
 
 SCANNERS: Final = 8
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Consecutive samples of one shard: the unit of work. `id` covers content and recipe."""
-
-    shard: Shard
-    ordinal: int
-    samples: tuple[SampleRef, ...]
-    id: str
-
-    def copies(self, usual: int) -> tuple[int, ...]:
-        """How many are made of each sample; `usual` is what the recipe says."""
-        return tuple(usual if one.copies is None else len(one.copies) for one in self.samples)
-
-    def attempts(self, usual: int) -> int:
-        """How many copies are made of all its samples."""
-        return sum(self.copies(usual))
 
 
 @dataclass(frozen=True)
@@ -120,13 +105,10 @@ def plan(source: Source, chunk_size: int, digest: str) -> SourcePlan:
     """All chunks of all shards, in the order of the recipe. `digest` is the recipe's."""
     urls = expand_shards(source.shards)
     with ThreadPoolExecutor(SCANNERS) as pool:
-        scans = list(pool.map(lambda url: scan_shard(url, source), urls))
-    kept, findings = _without_twins(scans)
-    chunks = tuple(
-        chunk for scan in kept for chunk in _chunks(scan.shard, scan.samples, chunk_size, digest)
-    )
+        shards = list(pool.map(lambda url: _cut(url, source, chunk_size, digest), urls))
+    kept, findings = without_twins(shards)
     _check_samples(kept, findings, source)
-    return SourcePlan(chunks, tuple(findings))
+    return SourcePlan(tuple(chunk for one in kept for chunk in one.chunks), tuple(findings))
 
 
 def around(samples: Sequence[SampleRef], key: str, chunk_size: int) -> tuple[SampleRef, ...]:
@@ -137,13 +119,12 @@ def around(samples: Sequence[SampleRef], key: str, chunk_size: int) -> tuple[Sam
 
 def read_chunk(chunk: Chunk, source: Source) -> list[EncodedSample]:
     """The bytes of a chunk's samples, in order; SourceError where the shard has changed."""
-    shard = chunk.shard
-    picks = [pick_members(sample, source) for sample in chunk.samples]
+    shard, samples = chunk.shard, tuple(chunk.samples)
+    picks = [pick_members(sample, source) for sample in samples]
     data = _read(shard, [m for pick in picks for m in pick.members.values()])
     encoded = (_encoded(pick, data, shard.url) for pick in picks)
     return [
-        replace(item, copies=sample.copies)
-        for item, sample in zip(encoded, chunk.samples, strict=True)
+        replace(item, copies=sample.copies) for item, sample in zip(encoded, samples, strict=True)
     ]
 
 
@@ -154,26 +135,21 @@ def read_label_files(chunk: Chunk, source: Source) -> list[bytes | None]:
     return [None if member is None else data[member] for member in members]
 
 
-def with_copies(chunk: Chunk, copies: tuple[int, ...], usual: int) -> Chunk:
-    """The chunk with so many copies of each sample. It is another chunk where they are not all as
-    usual: what is committed under the old id is not this.
+def _cut(url: str, source: Source, chunk_size: int, digest: str) -> CutShard:
+    """One shard: scanned, cut and packed at once, so that a plan never holds its samples as objects
+    but for those of a few shards.
     """
-    if all(n == usual for n in copies):
-        return chunk
-    samples = zip(chunk.samples, copies, strict=True)
-    return replace(
-        chunk,
-        samples=tuple(replace(sample, copies=tuple(range(n))) for sample, n in samples),
-        id=digest_of([chunk.id, list(copies)]),
-    )
+    scan = scan_shard(url, source)
+    parts = _parts(scan.samples, chunk_size)
+    chunks = tuple(_chunk(scan.shard, *part, digest) for part in enumerate(parts))
+    hashes = hashes_of([sample.key for sample in scan.samples])
+    return CutShard(scan.shard, chunks, scan.findings, hashes)
 
 
-def _chunks(
-    shard: Shard, samples: Sequence[SampleRef], chunk_size: int, digest: str
-) -> Iterator[Chunk]:
-    for ordinal, part in enumerate(_parts(samples, chunk_size)):
-        keys = [sample.key for sample in part]
-        yield Chunk(shard, ordinal, part, digest_of([shard.content, ordinal, keys, digest]))
+def _chunk(shard: Shard, ordinal: int, samples: Sequence[SampleRef], digest: str) -> Chunk:
+    keys = [sample.key for sample in samples]
+    chunk_id = digest_of([shard.content, ordinal, keys, digest])
+    return Chunk(shard, ordinal, PackedSamples.of(samples), chunk_id)
 
 
 def _parts(samples: Sequence[SampleRef], chunk_size: int) -> Iterator[tuple[SampleRef, ...]]:
@@ -181,7 +157,7 @@ def _parts(samples: Sequence[SampleRef], chunk_size: int) -> Iterator[tuple[Samp
     part: list[SampleRef] = []
     total = 0
     for sample in samples:
-        size = sum(member.size for member in sample.members)
+        size = sum([member.size for member in sample.members])
         if part and (len(part) == chunk_size or total + size > MAX_CHUNK):
             yield tuple(part)
             part, total = [], 0
@@ -191,35 +167,13 @@ def _parts(samples: Sequence[SampleRef], chunk_size: int) -> Iterator[tuple[Samp
         yield tuple(part)
 
 
-def _without_twins(scans: Sequence[Scan]) -> tuple[list[Scan], list[ShardFinding]]:
-    """Every content once, and all findings, also of what shards have in common."""
-    contents: dict[str, str] = {}
-    keys: dict[str, str] = {}
-    kept: list[Scan] = []
-    findings: list[ShardFinding] = []
-    for scan in scans:
-        url = scan.shard.url
-        findings += scan.findings
-        twin = contents.setdefault(scan.shard.content, url)
-        if twin != url:
-            detail = f"the same content as {twin}, which is read instead"
-            findings.append(ShardFinding(url, 0, "same_content", detail))
-            continue
-        kept.append(scan)
-        again = [sample.key for sample in scan.samples if sample.key in keys]
-        if again:
-            detail = f"{len(again)}, the first is {again[0]!r}, also in {keys[again[0]]}"
-            findings.append(ShardFinding(url, 0, "same_keys", detail))
-        for sample in scan.samples:
-            keys.setdefault(sample.key, url)
-    return kept, findings
-
-
-def _check_samples(kept: Sequence[Scan], findings: Sequence[ShardFinding], source: Source) -> None:
+def _check_samples(
+    kept: Sequence[CutShard], findings: Sequence[ShardFinding], source: Source
+) -> None:
     """A source without one sample, or without one image, is a mistake and no run."""
-    full = [scan for scan in kept if scan.samples]
+    full = [one for one in kept if one.chunks]
     bare = {f.shard for f in findings if f.slug == "no_images"}
-    if any(scan.shard.url not in bare for scan in full):
+    if any(one.shard.url not in bare for one in full):
         return
     said = "".join(f"\n  {finding}" for finding in findings[:5])
     what = "no image" if full else "not one sample"

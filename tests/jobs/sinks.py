@@ -8,13 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jobs.counts import counts_of
+from jobs.counts import count_run
 from jobs.live import Pace
 from jobs.plan import RunPlan, make_plan, write_plan
 from jobs.record import Cost, write_record
 from jobs.verify import verify
 from pipeline.fingerprinting import make_known, shard_images
-from pipeline.index_files import read_index
 from pipeline.known import Known, load_known
 from pipeline.models import load_models
 from pipeline.publication import publish
@@ -81,7 +80,7 @@ def weave(planned: RunPlan) -> None:
 def finish(planned: RunPlan) -> None:
     """Publishes, and writes the record."""
     publish(planned.store, planned.run, [chunk.id for chunk in planned.due])
-    counts = counts_of(read_index(planned.store, [planned.run]))
+    counts = count_run(planned.store, planned.run)
     made = {chunk.id for chunk in planned.due}
     write_record(planned, counts, Pace(14, 1.0), Cost.of(planned, made, Spent(1.0)), None)
 

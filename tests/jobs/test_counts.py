@@ -21,7 +21,7 @@ def test_a_repair_of_a_source_is_counted_once_whatever_became_of_its_copies() ->
         replace(row("a"), source_shard="in/b.tar", repairs=(CLIPPED,)),
         row("c"),
     ]
-    counts = counts_of(rows_to_table(rows))
+    counts = counts_of(rows_to_table(rows).to_batches(max_chunksize=1))
     assert counts.repairs == {("box_empty", "drop_box"): 2, ("box_out_of_range", "clip"): 3}
     assert counts.repairs_text() == "box_empty drop_box 2, box_out_of_range clip 3"
     assert counts.figures()["repair.box_empty.drop_box"] == 2

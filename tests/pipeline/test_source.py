@@ -5,6 +5,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.ranged import MAX_GAP, READ_AHEAD
@@ -246,6 +247,17 @@ def test_the_same_key_in_two_shards_is_read_twice_and_noted(store: Store) -> Non
     assert [[s.key for s in chunk.samples] for chunk in found.chunks] == [["same", "s0"]] * 2
     assert [(f.slug, f.harmless) for f in found.findings] == [("same_keys", True)]
     assert found.undamaged() == found.chunks
+
+
+def test_keys_of_the_same_hash_are_not_the_same_keys(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.source.hashes_of", lambda keys: np.zeros(len(keys), np.int64))
+    for name in "abc":
+        store.create(f"{name}.tar", tar_of([*sample_files(f"same-{name}"), *sample_files(name)]))
+    store.create("d.tar", tar_of([*sample_files("d"), *sample_files("b"), *sample_files("same-a")]))
+    details = [finding.detail for finding in source_plan(store).findings]
+    assert details == [f"2, the first is 'b', also in {store.at('b.tar')}"]
 
 
 def test_a_chunk_is_cut_by_bytes_too_and_found_again(
