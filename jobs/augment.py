@@ -21,6 +21,7 @@ from typing import Final
 import pyarrow as pa
 from rich.console import Console
 
+from jobs.audit import PlanFile, read_run_file
 from jobs.counts import check_conserved, counts_of
 from jobs.fingerprints import make_fingerprints
 from jobs.follow import follow, to_follow
@@ -35,6 +36,7 @@ from jobs.stopping import stoppable
 from jobs.summary import print_plan, print_summary
 from jobs.tracking import Tracker, deliver_waiting, tracked
 from jobs.unchanged import remember, state_of, unchanged
+from jobs.unrecorded import record_unrecorded, unrecorded
 from jobs.verdict import check_not_refused, verdict_of
 from pipeline.adoption import adopt, drop_adopted
 from pipeline.attempts import excuse
@@ -42,6 +44,7 @@ from pipeline.croissant import describe
 from pipeline.fingerprinting import journal_of
 from pipeline.index_files import pending_runs, published_path, published_runs, read_index
 from pipeline.made import keep_made
+from pipeline.models import is_long
 from pipeline.publication import committed, publish, unmade
 from pipeline.recipe import FullRecipe
 from pipeline.slots import slots_taken
@@ -103,6 +106,8 @@ def _nothing_to_do(planned: RunPlan, console: Console) -> bool:
     check_not_refused(planned)
     if _missing(planned) or _unfinished(planned) or to_follow(planned):
         return False
+    if planned.retry is None and unrecorded(planned.store, planned.file.stem):
+        return False
     keep_made(planned.store, planned.made)
     many = f"all {len(planned.due)} chunks are published"
     _say_nothing_to_do(planned.run, many, planned.recipe, console)
@@ -123,12 +128,12 @@ def _augment(planned: RunPlan, mine: Turn, console: Console) -> None:
     missing = _missing(planned)
     if not missing and not _unfinished(planned):
         keep_made(planned.store, planned.made)
-        follow(planned, console)
-        mine.finish()
+        _settle(planned, mine, console)
         return
     check_pools(planned)
     write_plan(planned)
-    taken = adopt(planned.store, planned.run, [chunk.id for chunk in missing])
+    ours = [chunk.id for chunk in missing]
+    taken = adopt(planned.store, planned.run, ours, partial(_alike, planned))
     mine.take_over(taken)
     missing = _missing(planned)
     console.print(_opening(planned, len(missing)), highlight=False)
@@ -137,6 +142,14 @@ def _augment(planned: RunPlan, mine: Turn, console: Console) -> None:
     with tracked(planned.recipe.tracking, planned, versions(), console) as tracker:
         pace = _weave(planned, missing, mine, tracker, console) if missing else Pace(0, 0.0)
         _finish(planned, pace, mine, tracker, console)
+
+
+def _alike(planned: RunPlan, other: str) -> bool:
+    """Whether another run's copies are to the bit what this one's would be."""
+    theirs = read_run_file(planned.store, f"runs/{other}.plan.json", PlanFile)
+    if theirs is None or theirs.known != planned.known:
+        return False
+    return not planned.models or is_long(theirs.attempts) == is_long(planned.attempts)
 
 
 def _unfinished(planned: RunPlan) -> bool:
@@ -227,7 +240,14 @@ def _finish(planned: RunPlan, pace: Pace, mine: Turn, tracker: Tracker, console:
     cost = Cost.of(planned, made, mine.spent())
     write_record(planned, counts, pace, cost, tracker.run_id, verdict)
     print_summary(planned, counts, pace, console)
+    _settle(planned, mine, console)
+
+
+def _settle(planned: RunPlan, mine: Turn, console: Console) -> None:
+    """What is left to do for the recipe, other than its copies."""
     follow(planned, console)
+    if planned.retry is None:
+        record_unrecorded(planned.store, planned.file.stem, mine)
     mine.finish()
 
 

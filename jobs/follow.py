@@ -69,7 +69,8 @@ def follow(planned: RunPlan, console: Console) -> None:
             _write_plan(store, one, planned.run)
         supersede(store, one)
         if one.run != one.base:
-            _write_record(store, one, planned.run)
+            follows = Follows(run=one.origin, base=one.base, night=planned.run)
+            write_follows_record(store, one.run, follows)
             gone = f"{one.lost} copies of samples that are gone are left out in {one.run}"
             console.print(f"{one.origin}: {gone}", highlight=False, soft_wrap=True)
     mark_followed(store, recipe, planned.run)
@@ -83,21 +84,23 @@ def _write_plan(store: Store, one: Follower, night: str) -> None:
     _create(store, f"runs/{one.run}.plan.json", {**plan, "run": one.run, "follows": follows})
 
 
-def _write_record(store: Store, one: Follower, night: str) -> None:
+def write_follows_record(store: Store, run: str, follows: Follows) -> None:
+    """The record of a run without copies of samples that are gone; create-only."""
     status: Counter[str] = Counter()
-    for batch in index_batches(store, one.run, ["status"]):
+    for batch in index_batches(store, run, ["status"]):
         status.update(batch["status"].to_pylist())
-    describe(store, one.run)
+    before = sum(len(batch) for batch in index_batches(store, follows.base, ["status"]))
+    describe(store, run)
     counts = {name: status[name] for name in ("kept", "rejected", "failed")}
     record = {
-        "run": one.run,
-        "follows": Follows(run=one.origin, base=one.base, night=night).model_dump(),
+        "run": run,
+        "follows": follows.model_dump(),
         "counts": {"attempted": status.total(), **counts},
-        "gone": one.lost,
+        "gone": before - status.total(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
     }
-    _create(store, record_path(one.run), record)
+    _create(store, record_path(run), record)
 
 
 def _create(store: Store, path: str, record: Mapping[str, object]) -> None:

@@ -107,10 +107,11 @@ class Replayer:
         try:
             if url not in self._shards:
                 self._shards[url] = scan_shard(url, recipe.source)
-            scan = self._shards[url]
-            near = around(
-                scan.samples, row.source_key, recipe.chunk_size if needs_peers(recipe) else 1
-            )
+            scan, peers = self._shards[url], needs_peers(recipe)
+            planned = {shard.content for shard in plan.source if shard.url == url}
+            if peers and planned and scan.shard.content not in planned:
+                raise ReplayError(f"{url}: has changed, and an op looks at other samples of it")
+            near = around(scan.samples, row.source_key, recipe.chunk_size if peers else 1)
             found = read_chunk(Chunk(scan.shard, 0, near, row.chunk), recipe.source)
         except SourceError as error:
             raise ReplayError(str(error)) from error

@@ -24,7 +24,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -150,9 +150,15 @@ class Turn:
 
     def spent(self) -> Spent:
         """By all starts of this run and of those taken over, as far as is known."""
+        return self._spent_on(self._runs, self._spent)
+
+    def spent_on(self, run: str) -> Spent:
+        """By other starts, on this run."""
+        return self._spent_on({run}, Spent())
+
+    def _spent_on(self, runs: Collection[str], own: Spent) -> Spent:
         its = [one for one in beats(self._store, self._folder) if one.session != self._me]
-        said = (spent for run, spent in map(self._said, its) if run in self._runs)
-        return sum(said, self._spent)
+        return sum((spent for run, spent in map(self._said, its) if run in runs), own)
 
     def finish(self) -> None:
         """The run has its record: what its starts have said is forgotten."""
@@ -204,7 +210,7 @@ class Turn:
     def _end_silent(self) -> None:
         """Says for those that were silent that they have ended: the next start need not wait."""
         for one in self._silent.values():
-            with suppress(FileNotFoundError), sink_errors(self._store):
+            with sink_errors(self._store), suppress(FileNotFoundError):  # in this order
                 text = self._store.read(one.path)
                 self._store.create(f"{self._folder}/{one.session}.{ENDED}.json", text)
                 self._store.delete(one.path)
@@ -213,11 +219,12 @@ class Turn:
         return all(one.waits and self._me < one.session for one in others)
 
     def _said(self, beat: Beat) -> tuple[str, Spent]:
-        try:
-            said = json.loads(self._store.read(beat.path))
-            return str(said["run"]), Spent(float(said["seconds"]), float(said["gpu_seconds"]))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return "", Spent()
+        with sink_errors(self._store):
+            try:
+                said = json.loads(self._store.read(beat.path))
+                return str(said["run"]), Spent(float(said["seconds"]), float(said["gpu_seconds"]))
+            except (FileNotFoundError, ValueError, KeyError, TypeError):
+                return "", Spent()
 
 
 def beats(store: Store, folder: str) -> list[Beat]:

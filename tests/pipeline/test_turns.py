@@ -51,3 +51,23 @@ def test_who_waits_for_long_is_not_taken_for_gone(
     for thread in threads:
         thread.join(60)
     assert most == [1]
+
+
+def test_who_was_silent_and_has_ended_meanwhile_is_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "POLL_S", 0.02)
+    monkeypatch.setattr(turns, "PATIENCE_S", 0.1)
+    store = Store(str(tmp_path))
+    beat = "sessions/cells/elsewhere.1.aa.7.json"
+    store.create(beat, b"{}")
+    create = Store.create
+
+    def begins(self: Store, path: str, data: bytes) -> bool:
+        if ".w" not in path:
+            self.delete(beat)
+        return create(self, path, data)
+
+    monkeypatch.setattr(Store, "create", begins)
+    with turn(store, "cells", lambda _: None) as mine:
+        assert mine.waited
