@@ -15,20 +15,24 @@ samples of which no byte could be read there is nothing to retry.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from rich.console import Console
 
 from jobs.audit import PlanFile, read_run_file
 from jobs.augment import augment_plan
 from jobs.plan import Retry, RunPlan
 from jobs.record import record_exists
-from pipeline.index_files import open_sink, published_runs, read_index
+from pipeline.index_files import index_batches, open_sink, published_runs, read_index
 from pipeline.model import ModelCard
 from pipeline.model_check import check_models, digests
+from pipeline.publication import current_runs
 from pipeline.quarantine import path_in_sink
 from pipeline.recipe import FullRecipe
 from pipeline.source import Chunk, scan_shard
@@ -121,14 +125,30 @@ def _finished(store: Store, run: str | None) -> bool:
 
 
 def _failed(store: Store, family: _Family, before: int) -> list[IndexRow]:
-    """The rows of copies that failed, and that no retry before this one has kept or rejected."""
+    """The rows of copies that failed, and that neither a retry before this one nor another run has
+    kept or rejected.
+    """
     failed: dict[_Copy, IndexRow] = {}
     for run in [family.name, *(family.retries[n] for n in range(1, before))]:
         for row in table_to_rows(read_index(store, [run])):
             failed.pop((path_in_sink(row.source_shard), row.source_key, row.copy), None)
             if row.status == "failed" and row.quarantine is not None:
                 failed[row.quarantine, row.source_key, row.copy] = row
-    return list(failed.values())
+    settled = _made_since(store, family.name, {row.sample_id for row in failed.values()})
+    return [row for row in failed.values() if row.sample_id not in settled]
+
+
+def _made_since(store: Store, run: str, failed: AbstractSet[str]) -> set[str]:
+    """Those of these copies that another run has made: of a sample that was mended in its shard."""
+    found: set[str] = set()
+    values = pa.array(sorted(failed), pa.string())
+    others = (one for one in current_runs(store) if one != run and not one.startswith(f"{run}-"))
+    for other in others if failed else ():
+        for batch in index_batches(store, other, ["sample_id", "status"]):
+            made = pc.not_equal(batch.column("status"), "failed")
+            its = batch.filter(pc.and_(made, pc.is_in(batch.column("sample_id"), values)))
+            found.update(its["sample_id"].to_pylist())
+    return found
 
 
 def _chunks(

@@ -15,6 +15,7 @@ from jobs import augment as augmenting
 from jobs.augment import _alike
 from jobs.gc import gc
 from jobs.plan import Retry, RunPlan
+from jobs.retry import retries
 from jobs.verify import verify
 from pipeline.index_files import read_index
 from pipeline.publication import current_runs
@@ -78,6 +79,7 @@ def test_a_sample_that_was_mended_in_its_shard_is_made(plain: Nights) -> None:
     plain.run()
     assert plain.current()[("a1", 32, 0)] == 1
     assert plain.current()[("a0", 32, 0)] == 1
+    assert list(retries(plain.store, None, Console(file=io.StringIO()))) == []
 
 
 def test_what_cannot_be_read_of_a_damaged_shard_is_not_gone(following: Nights) -> None:
