@@ -247,7 +247,7 @@ def _settle(planned: RunPlan, mine: Turn, console: Console) -> None:
     """What is left to do for the recipe, other than its copies."""
     follow(planned, console)
     if planned.retry is None:
-        record_unrecorded(planned.store, planned.file.stem, mine)
+        record_unrecorded(planned.store, planned.file.stem, mine, console)
     mine.finish()
 
 

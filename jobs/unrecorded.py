@@ -13,6 +13,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.console import Console
+
 from jobs.audit import Follows
 from jobs.counts import counts_of
 from jobs.follow import write_follows_record
@@ -37,9 +39,11 @@ def unrecorded(store: Store, recipe: str) -> list[str]:
     ]
 
 
-def record_unrecorded(store: Store, recipe: str, mine: Turn) -> None:
+def record_unrecorded(store: Store, recipe: str, mine: Turn, console: Console) -> None:
     """Writes the records of these runs. Nobody else of the recipe is at work."""
     for run in unrecorded(store, recipe):
+        says = f"{run}: a start that was killed had published it; now it has its record"
+        console.print(says, highlight=False, soft_wrap=True)
         with sink_errors(store):
             plan: dict[str, Any] = json.loads(store.read(f"runs/{run}.plan.json"))
         if "follows" in plan:

@@ -173,8 +173,9 @@ class Turn:
     def end(self) -> None:
         """The start is over, however it ended."""
         self._over.set()
-        if self._path:
-            self._say(ENDED)
+        with self._beating:
+            if self._path:
+                self._say(ENDED)
 
     def _beat(self) -> None:
         with self._beating:
