@@ -64,6 +64,13 @@ class PlannedChunk(BaseModel):
         return self.samples * copies if self.copies is None else sum(self.copies)
 
 
+class PlannedShard(BaseModel):
+    """One source shard in a plan file, by its URL and its content."""
+
+    url: str
+    content: str
+
+
 class Regate(BaseModel):
     """What makes a run a regated one: whose rows it holds, and the gates that judged them again."""
 
@@ -88,6 +95,7 @@ class PlanFile(BaseModel):
     recipe: FullRecipe
     models: dict[str, str]
     chunks: tuple[PlannedChunk, ...]
+    source: tuple[PlannedShard, ...] = ()
     tracking: Tracking = Tracking(uri=None)
     retry: Retry | None = None
     known: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from typing import Final
 
 from rich.console import Console
 
+from jobs.audit import PlanFile, read_run_file
 from jobs.counts import check_conserved, count_run
 from jobs.fingerprints import make_fingerprints
 from jobs.follow import follow, to_follow
@@ -34,14 +35,18 @@ from jobs.stopping import stoppable
 from jobs.summary import print_plan, print_summary
 from jobs.tracking import Tracker, deliver_waiting, tracked
 from jobs.unchanged import remember, state_of, unchanged
+from jobs.unrecorded import record_unrecorded, unrecorded
 from jobs.verdict import check_not_refused, verdict_of
 from pipeline.adoption import adopt, drop_adopted
 from pipeline.attempts import excuse
 from pipeline.croissant import describe
 from pipeline.fingerprinting import journal_of
 from pipeline.index_files import pending_runs, published_path, published_runs
+from pipeline.made import keep_made
+from pipeline.models import is_long
 from pipeline.publication import committed, publish, unmade
 from pipeline.recipe import FullRecipe
+from pipeline.slots import slots_taken
 from pipeline.source import Chunk
 from pipeline.store import Store
 from pipeline.turns import Turn, turn
@@ -53,7 +58,7 @@ ENOUGH: Final = 20
 
 def dry_run(path: str | Path, console: Console) -> None:
     """Validates everything, prints the plan and the digest; loads no model and writes nothing."""
-    planned = make_plan(path, console, dry=True)
+    planned = make_plan(path, console)
     said = prompts_said(planned)
     done = committed(planned.store, planned.run)
     print_plan(planned, done, console)
@@ -73,22 +78,23 @@ def augment(path: str | Path, console: Console) -> None:
         return
     state = state_of(checked)
     planned = make_plan(path, console, checked)
-    planned = augment_plan(planned, console)
-    remember(planned, checked, state)
+    if augment_plan(planned, console) is planned:  # else the source was looked at again since
+        remember(planned, checked, state)
 
 
 def augment_plan(planned: RunPlan, console: Console) -> RunPlan:
-    """Runs, or resumes, what is planned: a recipe's run, or another run's retry. What was done is
-    planned anew where another start had to be waited for.
+    """Runs, or resumes, what is planned: a recipe's run, or another run's retry. A recipe is
+    planned anew where another start had to be waited for, or anybody has published since.
     """
     say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     with stoppable():
         if _nothing_to_do(planned, console):
             return planned
         with turn(planned.store, planned.file.stem, say) as mine:
-            if mine.waited and planned.retry is None:
+            late = mine.waited or slots_taken(planned.store) != planned.slots
+            if late and planned.retry is None:
                 planned = make_plan(planned.file, console)
-            if not mine.waited or not _nothing_to_do(planned, console):
+            if not late or not _nothing_to_do(planned, console):
                 mine.plan(planned.run)
                 _augment(planned, mine, console)
     return planned
@@ -98,6 +104,9 @@ def _nothing_to_do(planned: RunPlan, console: Console) -> bool:
     check_not_refused(planned)
     if _missing(planned) or _unfinished(planned) or to_follow(planned):
         return False
+    if planned.retry is None and unrecorded(planned.store, planned.file.stem):
+        return False
+    keep_made(planned.store, planned.made)
     many = f"all {len(planned.due)} chunks are published"
     _say_nothing_to_do(planned.run, many, planned.recipe, console)
     return True
@@ -116,11 +125,13 @@ def _missing(planned: RunPlan) -> list[Chunk]:
 def _augment(planned: RunPlan, mine: Turn, console: Console) -> None:
     missing = _missing(planned)
     if not missing and not _unfinished(planned):
-        follow(planned, console)
+        keep_made(planned.store, planned.made)
+        _settle(planned, mine, console)
         return
     check_pools(planned)
     write_plan(planned)
-    taken = adopt(planned.store, planned.run, [chunk.id for chunk in missing])
+    ours = [chunk.id for chunk in missing]
+    taken = adopt(planned.store, planned.run, ours, partial(_alike, planned))
     mine.take_over(taken)
     missing = _missing(planned)
     console.print(_opening(planned, len(missing)), highlight=False)
@@ -129,6 +140,14 @@ def _augment(planned: RunPlan, mine: Turn, console: Console) -> None:
     with tracked(planned.recipe.tracking, planned, versions(), console) as tracker:
         pace = _weave(planned, missing, mine, tracker, console) if missing else Pace(0, 0.0)
         _finish(planned, pace, mine, tracker, console)
+
+
+def _alike(planned: RunPlan, other: str) -> bool:
+    """Whether another run's copies are to the bit what this one's would be."""
+    theirs = read_run_file(planned.store, f"runs/{other}.plan.json", PlanFile)
+    if theirs is None or theirs.known != planned.known:
+        return False
+    return not planned.models or is_long(theirs.attempts) == is_long(planned.attempts)
 
 
 def _unfinished(planned: RunPlan) -> bool:
@@ -215,9 +234,16 @@ def _finish(planned: RunPlan, pace: Pace, mine: Turn, tracker: Tracker, console:
     tracker.output(store.at(published_path(run)), describe(store, run))
     cost = Cost.of(planned, counts.chunks, mine.spent())
     write_record(planned, counts, pace, cost, tracker.run_id, verdict)
-    mine.finish()
     print_summary(planned, counts, pace, console)
+    _settle(planned, mine, console)
+
+
+def _settle(planned: RunPlan, mine: Turn, console: Console) -> None:
+    """What is left to do for the recipe, other than its copies."""
     follow(planned, console)
+    if planned.retry is None:
+        record_unrecorded(planned.store, planned.file.stem, mine, console)
+    mine.finish()
 
 
 def _tally(planned: RunPlan, missing: Sequence[Chunk]) -> Tally:

@@ -15,6 +15,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 from rich.console import Console
 
@@ -32,8 +33,14 @@ from pipeline.deletions import (
 )
 from pipeline.index_files import index_batches, sink_errors
 from pipeline.made import known_of
+from pipeline.shards import HARMLESS
 from pipeline.slots import read_slots
 from pipeline.store import Store
+
+WHOLE: Final = HARMLESS - {"no_samples"} | {"same_content"}
+"""Slugs of findings after which all of a shard's samples are known. One without any sample may be
+one that is being written.
+"""
 
 
 def to_follow(planned: RunPlan) -> bool:
@@ -52,13 +59,18 @@ def follow(planned: RunPlan, console: Console) -> None:
     ids = {
         one for made in carried for sample in made.values() for one in sample.ids(planned.digest)
     }
-    alive = Alive(planned.digest, {chunk.id for chunk in planned.chunks}, ids)
+    damaged = {finding.shard for finding in planned.findings if finding.slug not in WHOLE}
+    for shard in sorted(damaged):
+        says = f"{shard} is damaged: copies of its samples stay until it is whole, or gone"
+        console.print(says, markup=False, highlight=False, soft_wrap=True)
+    alive = Alive(planned.digest, {chunk.id for chunk in planned.chunks}, ids, damaged)
     for one in followers(store, recipe, planned.run, alive):
         if one.run != one.base:
             _write_plan(store, one, planned.run)
         supersede(store, one)
         if one.run != one.base:
-            _write_record(store, one, planned.run)
+            follows = Follows(run=one.origin, base=one.base, night=planned.run)
+            write_follows_record(store, one.run, follows)
             gone = f"{one.lost} copies of samples that are gone are left out in {one.run}"
             console.print(f"{one.origin}: {gone}", highlight=False, soft_wrap=True)
     mark_followed(store, recipe, planned.run)
@@ -72,21 +84,23 @@ def _write_plan(store: Store, one: Follower, night: str) -> None:
     _create(store, f"runs/{one.run}.plan.json", {**plan, "run": one.run, "follows": follows})
 
 
-def _write_record(store: Store, one: Follower, night: str) -> None:
+def write_follows_record(store: Store, run: str, follows: Follows) -> None:
+    """The record of a run without copies of samples that are gone; create-only."""
     status: Counter[str] = Counter()
-    for batch in index_batches(store, one.run, ["status"]):
+    for batch in index_batches(store, run, ["status"]):
         status.update(batch["status"].to_pylist())
-    describe(store, one.run)
+    before = sum(len(batch) for batch in index_batches(store, follows.base, ["status"]))
+    describe(store, run)
     counts = {name: status[name] for name in ("kept", "rejected", "failed")}
     record = {
-        "run": one.run,
-        "follows": Follows(run=one.origin, base=one.base, night=night).model_dump(),
+        "run": run,
+        "follows": follows.model_dump(),
         "counts": {"attempted": status.total(), **counts},
-        "gone": one.lost,
+        "gone": before - status.total(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
     }
-    _create(store, record_path(one.run), record)
+    _create(store, record_path(run), record)
 
 
 def _create(store: Store, path: str, record: Mapping[str, object]) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ from pipeline.adoption import committed_elsewhere
 from pipeline.claim import wait_for_gc
 from pipeline.index_files import sink_errors
 from pipeline.known import known_path
-from pipeline.made import without_made
+from pipeline.made import Made, Usual, keep_made, without_made
 from pipeline.model import ModelCard
 from pipeline.model_check import check_models, digests
 from pipeline.packed import copies_of
@@ -28,7 +29,7 @@ from pipeline.publication import committed
 from pipeline.rarity import Rarity
 from pipeline.recipe import FullRecipe, load_recipe, needs_known
 from pipeline.secrets import without_secrets
-from pipeline.slots import read_slots, slot_of
+from pipeline.slots import read_slots, slot_of, slots_taken
 from pipeline.source import Chunk, Shard, ShardFinding, plan
 from pipeline.store import Store
 from schemas.errors import RecipeError
@@ -49,7 +50,8 @@ class Retry:
 class RunPlan:
     """Everything that is known before the first chunk is read. `known`: where the sink keeps the
     fingerprints of all images of the source, where a gate asks for them. `whole`: the chunks with
-    all their copies, where some of these were made before (`pipeline.made`).
+    all their copies, where some of these were made before (`pipeline.made`), `made`: what was found
+    of that and is not written down yet, `slots`: how many were taken in the sink by then.
     """
 
     file: Path
@@ -62,6 +64,8 @@ class RunPlan:
     retry: Retry | None = None
     known: tuple[str, ...] = ()
     whole: tuple[Chunk, ...] = ()
+    made: Mapping[str, Made] = field(default_factory=dict)
+    slots: int = 0
 
     @property
     def due(self) -> list[Chunk]:
@@ -185,37 +189,37 @@ def make_plan(
     path: str | Path,
     console: Console | None = None,
     checked: Checked | None = None,
-    *,
-    dry: bool = False,
 ) -> RunPlan:
     """Checks the recipe, unless it is `checked`, and the headers of every source shard; reads the
     labels for `budget.rare`, unless the sink holds the plan already, and the bytes of samples that
-    may have been made before. `dry`: what is found of these is not kept in the sink.
+    may have been made before. Nothing is written.
     """
     of = checked or check_recipe(path)
     recipe, digest = of.recipe, of.digest
+    slots = slots_taken(Store(recipe.sink))
     source = plan(recipe.source, recipe.chunk_size, digest)
-    planned = RunPlan(of.file, recipe, of.cards, digest, source.chunks, findings=source.findings)
+    planned = RunPlan(
+        of.file, recipe, of.cards, digest, source.chunks, findings=source.findings, slots=slots
+    )
     if needs_known(recipe):
         planned = replace(planned, known=_known(planned))
     if recipe.budget.rare is not None:
         shared, rarity = share_copies(source.chunks, recipe, planned.store, planned.path, console)
         planned = replace(planned, chunks=shared, rarity=rarity)
-    return _without_made(planned, keep=not dry)
+    return _without_made(planned)
 
 
-def _without_made(planned: RunPlan, *, keep: bool) -> RunPlan:
+def _without_made(planned: RunPlan) -> RunPlan:
     """The plan without copies that were made before. A chunk that is committed, or stands in the
     plan of this very run, stays as it was planned.
     """
     store, recipe = planned.store, planned.recipe
     done = {*committed(store, planned.run), *committed_elsewhere(store, planned.run)}
     done |= _planned_before(store, planned.path)
-    usual = (planned.digest, recipe.copies)
-    left = without_made(planned.chunks, store, recipe.source, usual, done, keep=keep)
-    return (
-        planned if left == planned.chunks else replace(planned, chunks=left, whole=planned.chunks)
-    )
+    usual = Usual(planned.digest, recipe.copies, recipe.follow_deletions)
+    left, made = without_made(planned.chunks, store, recipe.source, usual, done)
+    whole = () if left == planned.chunks else planned.chunks
+    return replace(planned, chunks=left, whole=whole, made=made)
 
 
 def _planned_before(store: Store, path: str) -> set[str]:
@@ -242,6 +246,7 @@ def write_plan(planned: RunPlan) -> None:
     missed the plan (`pipeline.claim`).
     """
     slot_of(read_slots(planned.store), planned.run)  # it may be being given up
+    keep_made(planned.store, planned.made)
     with sink_errors(planned.store):
         planned.store.create(planned.path, planned.to_json())
         wait_for_gc(planned.store)

@@ -68,6 +68,19 @@ def record_exists(store: Store, run: str) -> bool:
         return store.exists(record_path(run))
 
 
+def counts_record(counts: Counts) -> dict[str, object]:
+    """What a record says of a run's copies."""
+    return {
+        "attempted": counts.attempted,
+        "kept": counts.kept,
+        "rejected": counts.rejected,
+        "failed": counts.failed,
+        "reasons": {reason: n for (_, reason), n in sorted(counts.reasons.items())},
+        "ops": dict(sorted(counts.ops.items())),
+        "repairs": {f"{slug}.{policy}": n for (slug, policy), n in counts.repairs.items()},
+    }
+
+
 def write_record(
     planned: RunPlan,
     counts: Counts,
@@ -85,15 +98,7 @@ def write_record(
         "models": planned.models,
         "source": [asdict(shard) for shard in planned.shards],
         "findings": [asdict(finding) for finding in planned.findings],
-        "counts": {
-            "attempted": counts.attempted,
-            "kept": counts.kept,
-            "rejected": counts.rejected,
-            "failed": counts.failed,
-            "reasons": {reason: n for (_, reason), n in sorted(counts.reasons.items())},
-            "ops": dict(sorted(counts.ops.items())),
-            "repairs": {f"{slug}.{policy}": n for (slug, policy), n in counts.repairs.items()},
-        },
+        "counts": counts_record(counts),
         "verdict": None if verdict is None else verdict.model_dump(mode="json"),
         "cost": asdict(cost),
         "last_session": {"images": pace.images, "seconds": round(pace.seconds, 3)},

@@ -64,7 +64,18 @@ class Replayer:
         difference = _difference(row, made, stored, self._legal(row.run))
         if difference is None:
             return None
+        if self._among_others(row):
+            says = f"{row.source_shard}: has changed, and an op looks at other samples of it"
+            return Finding(where, "replay_impossible", says)
         return Finding(where, "replay_differs", difference + self._other_versions(row.run))
+
+    def _among_others(self, row: IndexRow) -> bool:
+        """Whether an op was shown other samples than are there now, or may have been."""
+        plan, scan = self.runs[row.run].plan, self._shards.get(row.source_shard)
+        if plan is None or scan is None or not needs_peers(plan.recipe):
+            return False
+        then = {shard.content for shard in plan.source if shard.url == row.source_shard}
+        return bool(then) and scan.shard.content not in then
 
     def _made(self, row: IndexRow) -> WovenCopy:
         plan = self.runs[row.run].plan

@@ -15,6 +15,7 @@ samples of which no byte could be read there is nothing to retry.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -37,6 +38,7 @@ from pipeline.index_files import (
 )
 from pipeline.model import ModelCard
 from pipeline.model_check import check_models, digests
+from pipeline.publication import current_runs
 from pipeline.quarantine import path_in_sink
 from pipeline.recipe import FullRecipe
 from pipeline.source import Chunk, scan_shard
@@ -129,7 +131,9 @@ def _finished(store: Store, run: str | None) -> bool:
 
 
 def _failed(store: Store, family: _Family, before: int) -> list[IndexRow]:
-    """The rows of copies that failed, and that no retry before this one has kept or rejected."""
+    """The rows of copies that failed, and that neither a retry before this one nor another run has
+    kept or rejected.
+    """
     failed: dict[_Copy, IndexRow] = {}
     for row in _failed_rows(store, family.name):
         failed[row.quarantine or "", row.source_key, row.copy] = row
@@ -138,7 +142,21 @@ def _failed(store: Store, family: _Family, before: int) -> list[IndexRow]:
             failed.pop((path_in_sink(row.source_shard), row.source_key, row.copy), None)
             if row.status == "failed" and row.quarantine is not None:
                 failed[row.quarantine, row.source_key, row.copy] = row
-    return list(failed.values())
+    settled = _made_since(store, family.name, {row.sample_id for row in failed.values()})
+    return [row for row in failed.values() if row.sample_id not in settled]
+
+
+def _made_since(store: Store, run: str, failed: AbstractSet[str]) -> set[str]:
+    """Those of these copies that another run has made: of a sample that was mended in its shard."""
+    found: set[str] = set()
+    values = pa.array(sorted(failed), pa.string())
+    others = (one for one in current_runs(store) if one != run and not one.startswith(f"{run}-"))
+    for other in others if failed else ():
+        for batch in index_batches(store, other, ["sample_id", "status"]):
+            made = pc.not_equal(batch.column("status"), "failed")
+            its = batch.filter(pc.and_(made, pc.is_in(batch.column("sample_id"), values)))
+            found.update(its["sample_id"].to_pylist())
+    return found
 
 
 def _failed_rows(store: Store, run: str) -> Iterator[IndexRow]:

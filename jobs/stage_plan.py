@@ -10,6 +10,7 @@ network, which says nothing of how large the networks are.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,7 +30,9 @@ from schemas.errors import RecipeError
 from schemas.recipe import digest_of
 
 RECORDS: Final = 20
-"""At most so many records of the sink are read, those of the recipe of this name first."""
+"""At most so many records of the sink are read, the newest, of the recipe of this name first."""
+
+_RECORD: Final = re.compile(r"runs/.*(?<!\.plan)(?<!\.verdict-[0-9a-f]{16})\.json")
 
 
 @dataclass(frozen=True)
@@ -191,8 +194,9 @@ def _measured(planned: RunPlan) -> dict[str, float]:
 def _records(planned: RunPlan) -> Iterator[Mapping[str, Any]]:
     store = planned.store
     with sink_errors(store):
-        names = [name for name in store.entries("runs") if name.endswith(".json")]
-        runs = [name for name in names if not name.endswith(".plan.json")]
-        own = f"{planned.file.stem}-"
-        for name in sorted(runs, key=lambda name: not name.startswith(own))[:RECORDS]:
-            yield json.loads(store.read(f"runs/{name}"))
+        times = store.times("runs")
+        runs = [path for path in times if _RECORD.fullmatch(path)]
+        runs.sort(key=lambda path: times[path], reverse=True)
+        own = f"runs/{planned.file.stem}-"
+        for path in sorted(runs, key=lambda path: not path.startswith(own))[:RECORDS]:
+            yield json.loads(store.read(path))

@@ -1,6 +1,7 @@
 """What a run that was not finished has committed, taken over by another one.
 
-A chunk's id says all that shapes it: what is pending in any run is what this one would make. So a
+A chunk's id says what shapes it: what is pending in any run is what this one would make, where the
+runs are `alike`, as to whether they compile their networks and which images their gates know. So a
 night that finds another source than the one that was killed before it takes over the chunks that
 both plan: their rows, under its own name, and the same tars. The other run may be alive after all:
 which of the two publishes a chunk is decided by their slots, as ever. What is published by then is
@@ -10,7 +11,7 @@ deleted from what is pending elsewhere.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -35,11 +36,15 @@ def committed_elsewhere(store: Store, run: str) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def adopt(store: Store, run: str, chunks: Collection[str]) -> Mapping[str, int]:
-    """Commits those of these chunks in this run that another one has committed; how many are taken
-    over from which.
+def adopt(
+    store: Store, run: str, chunks: Collection[str], alike: Callable[[str], bool]
+) -> Mapping[str, int]:
+    """Commits those of these chunks in this run that another one has committed, of those that are
+    `alike`; how many are taken over from which.
     """
     elsewhere = committed_elsewhere(store, run)
+    like = {other for other in set(elsewhere.values()) if alike(other)}
+    elsewhere = {chunk: other for chunk, other in elsewhere.items() if other in like}
     mine = [chunk for chunk in chunks if chunk in elsewhere]
     with ThreadPoolExecutor(READERS) as pool:
         taken = pool.map(lambda chunk: _taken(store, run, chunk, elsewhere[chunk]), mine)

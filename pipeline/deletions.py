@@ -1,11 +1,11 @@
 """`follow_deletions`: what is published follows the source, also where samples go.
 
 After a night has published, every run of its recipe is looked at: a copy stays if its chunk is in
-the night's plan, or if its sample is, under another shard (`pipeline.made`). A run with copies that
-do not stay is superseded by one without them, `<run>-of-<the night's digits>`, with the same rows
-else and the same tars, as `noiseloom regate` supersedes it (`pipeline.slots`): who reads all runs
-reads that. The run itself stays as it is, and can be read by name; no tar is deleted. Where the
-samples come back, so does it.
+the night's plan, or if its sample is, under another shard (`pipeline.made`), or if it comes from a
+shard that is damaged, and may still be in it. A run with copies that do not stay is superseded by
+one without them, `<run>-of-<the night's digits>`, with the same rows else and the same tars, as
+`noiseloom regate` supersedes it (`pipeline.slots`): who reads all runs reads that. The run itself
+stays as it is, and can be read by name; no tar is deleted. Where the samples come back, so does it.
 
 The slot at the end says that what is current follows this night: a later start finds nothing to do.
 """
@@ -29,25 +29,33 @@ from pipeline.slots import Slot, add_slot, read_slots
 from pipeline.store import Store
 from schemas.index import INDEX_SCHEMA
 
-COLUMNS = ("sample_id", "chunk", "status", "recipe")
+COLUMNS = ("sample_id", "chunk", "status", "recipe", "source_shard")
 
 
 @dataclass(frozen=True)
 class Alive:
-    """What of a source is there: the chunks of a night's plan, and ids of copies that were made of
-    its samples under other shards. Copies of another recipe than `digest` are not asked about.
+    """What of a source is there: the chunks of a night's plan, ids of copies that were made of its
+    samples under other shards, and `damaged` shards, of which nobody knows what is gone. Copies of
+    another recipe than `digest` are not asked about.
     """
 
     digest: str
     chunks: AbstractSet[str]
     ids: AbstractSet[str] = field(default_factory=frozenset)
+    damaged: AbstractSet[str] = field(default_factory=frozenset)
 
     def mask(self, rows: pa.RecordBatch) -> pa.Array:
         """Which of these rows stay."""
-        planned = pc.is_in(rows.column("chunk"), pa.array(sorted(self.chunks), pa.string()))
-        carried = pc.is_in(rows.column("sample_id"), pa.array(sorted(self.ids), pa.string()))
-        other = pc.not_equal(rows.column("recipe"), self.digest)
-        return pc.or_(pc.or_(planned, carried), other)
+        alive = (("chunk", self.chunks), ("sample_id", self.ids), ("source_shard", self.damaged))
+        stays = pc.invert(self.asked(rows))
+        for name, those in alive:
+            values = pa.array(sorted(those), pa.string())
+            stays = pc.or_(stays, pc.is_in(rows.column(name), values))
+        return stays
+
+    def asked(self, rows: pa.RecordBatch) -> pa.Array:
+        """Which of these rows are of the recipe."""
+        return pc.equal(rows.column("recipe"), self.digest)
 
 
 @dataclass(frozen=True)
@@ -76,17 +84,18 @@ def is_followed(slots: Sequence[Slot], recipe: str, night: str) -> bool:
 
 
 def followers(store: Store, recipe: str, night: str, alive: Alive) -> list[Follower]:
-    """What becomes of every published run of the recipe of this name, retries too. Only runs with
-    chunks that are not in the night's plan are read.
+    """What becomes of every published run of the recipe of this name and digest, retries too. Only
+    runs with chunks that are not in the night's plan are read.
     """
     with sink_errors(store):
         there, slots = set(published_runs(store)), read_slots(store)
         mine = _runs_of(recipe)
-        return [
+        found = [
             _follower(store, slot, slots, there, night, alive)
             for slot in slots
             if slot.event == "published" and slot.run in there and mine.fullmatch(slot.run)
         ]
+        return [one for one in found if one is not None]
 
 
 def supersede(store: Store, follower: Follower) -> None:
@@ -125,17 +134,20 @@ def _follower(
     there: AbstractSet[str],
     night: str,
     alive: Alive,
-) -> Follower:
+) -> Follower | None:
+    """None where the run is of the recipe from before its ops were changed."""
     of = [s for s in slots if s.origin == slot.run and s.run in there]
     base = next((s.run for s in reversed(of) if s.event == "regated"), slot.run)
     found = Follower(slot.run, base, base, of[-1].run if of else slot.run, alive)
     if frozenset(slot.chunks) <= alive.chunks:
         return found
     still = _with_retried(store, slot.run, alive, there)
-    lost = sum(
-        len(batch) - (pc.sum(still.mask(batch)).as_py() or 0)
-        for batch in index_batches(store, base, COLUMNS)
-    )
+    asked = lost = 0
+    for batch in index_batches(store, base, COLUMNS):
+        asked += _times(alive.asked(batch))
+        lost += _times(pc.invert(still.mask(batch)))
+    if not asked:
+        return None
     run = f"{base}-of-{night[-8:]}" if lost else base
     return replace(found, run=run, alive=still, lost=lost)
 
@@ -149,4 +161,8 @@ def _with_retried(store: Store, run: str, alive: Alive, there: AbstractSet[str])
     for batch in index_batches(store, origin, COLUMNS):
         failed = pc.and_(alive.mask(batch), pc.equal(batch.column("status"), "failed"))
         ids.update(batch.filter(failed)["sample_id"].to_pylist())
-    return Alive(alive.digest, alive.chunks, alive.ids | ids)
+    return replace(alive, ids=alive.ids | ids)
+
+
+def _times(mask: pa.Array) -> int:
+    return int(pc.sum(mask).as_py() or 0)

@@ -93,6 +93,7 @@ class Survey:
 
 class _PlannedChunk(BaseModel):
     id: str
+    copies: tuple[int, ...] | None = None
 
 
 class _Plan(BaseModel):
@@ -198,7 +199,9 @@ def _chunk_of(path: str) -> str:
 
 
 def _plans(store: Store) -> dict[str, frozenset[str] | None]:
-    """The chunks of every planned run; None where the plan cannot be read."""
+    """The chunks of every planned run of which it makes any copy; None where the plan cannot be
+    read.
+    """
     names = [name for name in store.entries(PLANS) if name.endswith(PLAN_END)]
 
     def chunks(name: str) -> frozenset[str] | None:
@@ -206,7 +209,8 @@ def _plans(store: Store) -> dict[str, frozenset[str] | None]:
             plan = _Plan.model_validate_json(store.read(f"{PLANS}/{name}"))
         except (FileNotFoundError, ValidationError):
             return None
-        return frozenset(chunk.id for chunk in plan.chunks)
+        due = (one for one in plan.chunks if one.copies is None or any(one.copies))
+        return frozenset(chunk.id for chunk in due)
 
     with ThreadPoolExecutor(READERS) as pool:
         runs = [name.removesuffix(PLAN_END) for name in names]

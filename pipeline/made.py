@@ -8,9 +8,10 @@ their chunk to be looked at by the others (`SampleRef.copies`).
 
     made/<digest of the shard's chunks>.json    {key: {"content": hash, "copies": [numbers]}}
 
-What was found is written once for each such shard, and whoever plans it later reads that: the plan
-of a run that is resumed is the same, and no night reads these bytes again. Nothing is read, nor
-written, of a source whose chunks are all committed, or whose keys are all new.
+What was found is written once for each such shard (`keep_made`), and whoever plans it later reads
+that: the plan of a run that is resumed is the same, and no night reads these bytes again. It is
+written with the plan, and not before: until then another start may publish more. Nothing is read,
+nor written, of a source whose chunks are all committed, or whose keys are all new.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
@@ -27,11 +28,12 @@ from pydantic import BaseModel, RootModel, ValidationError
 
 from pipeline.index_files import index_batches, sink_errors
 from pipeline.packed import PackedSamples
-from pipeline.publication import current_runs
+from pipeline.pick import PROBLEMS
+from pipeline.publication import current_runs, origins
 from pipeline.source import Chunk, read_chunk
 from pipeline.store import Store
 from pipeline.woven import sample_id
-from schemas.errors import SinkError
+from schemas.errors import RunError, SinkError
 from schemas.recipe import Source, digest_of
 
 FOLDER: Final = "made"
@@ -39,7 +41,7 @@ FOLDER: Final = "made"
 HASHERS: Final = 4
 """Chunks in memory at once, of at most 128 MB each (`source.MAX_CHUNK`)."""
 
-COLUMNS: Final = ("sample_id", "source_key", "copy", "recipe")
+COLUMNS: Final = ("sample_id", "source_key", "copy", "recipe", "reason")
 
 
 class MadeSample(BaseModel):
@@ -57,8 +59,26 @@ Made = Mapping[str, MadeSample]
 """Of one shard, by key."""
 
 
-Published = Mapping[str, Mapping[str, int]]
-"""By key: the ids of its copies, and their numbers."""
+@dataclass(frozen=True)
+class Usual:
+    """What a recipe makes of a sample: under its digest, so many copies. `follows`: with
+    `follow_deletions`, what had left with its source is made, too, and comes back with it.
+    """
+
+    digest: str
+    copies: int
+    follows: bool = False
+
+
+@dataclass(frozen=True)
+class _Published:
+    """A published copy. `problem`: what its shard showed wrong with the sample, if it failed of
+    that: what is read of a mended one may be the same bytes.
+    """
+
+    id: str
+    copy: int
+    problem: str | None
 
 
 class _MadeFile(RootModel[dict[str, MadeSample]]):
@@ -69,32 +89,41 @@ def without_made(
     chunks: Sequence[Chunk],
     store: Store,
     source: Source,
-    recipe: tuple[str, int],
+    usual: Usual,
     done: Collection[str],
-    *,
-    keep: bool = True,
-) -> tuple[Chunk, ...]:
-    """The chunks, without the copies that were made before. `recipe`: its digest, and how many
-    copies it makes of each sample; `done`: chunks that are committed, which stay as they are. A
-    chunk of which nothing is left to make stays, too, without copies. With `keep` what is found is
-    written down.
+) -> tuple[tuple[Chunk, ...], dict[str, Made]]:
+    """The chunks, without the copies that were made before, and what was found of shards that
+    nobody had looked at, by their names. `done`: chunks that are committed, which stay as they are.
+    A chunk of which nothing is left to make stays, too, without copies.
     """
     shards = by_shard(chunks)
     new = {name: its for name, its in shards.items() if any(c.id not in done for c in its)}
     if not new:
-        return tuple(chunks)
-    found = {name: made_of(store, name) for name in new.keys() & _known(store)}
+        return tuple(chunks), {}
+    known = {name: made_of(store, name) for name in new.keys() & _known(store)}
     unknown = {name: [c for c in its if c.id not in done] for name, its in new.items()}
-    unknown = {name: its for name, its in unknown.items() if name not in found}
-    looked_up = _looked_up(unknown, store, source, recipe)
-    found |= {name: _kept(store, name, made) if keep else made for name, made in looked_up.items()}
+    unknown = {name: its for name, its in unknown.items() if name not in known}
+    found = _looked_up(unknown, store, source, usual)
     left = {
-        chunk.id: _without(chunk, made, recipe[1])
-        for name, made in found.items()
+        chunk.id: _without(chunk, made, usual.copies)
+        for name, made in (known | found).items()
         for chunk in shards[name]
         if chunk.id not in done
     }
-    return tuple(left.get(chunk.id, chunk) for chunk in chunks)
+    return tuple(left.get(chunk.id, chunk) for chunk in chunks), found
+
+
+def keep_made(store: Store, found: Mapping[str, Made]) -> None:
+    """Writes down what was found; RunError where somebody else has found something else."""
+    for name, made in found.items():
+        text = _MadeFile(dict(made)).model_dump_json() + "\n"
+        with sink_errors(store):
+            mine = store.create(_path(name), text.encode())
+        if not mine and made_of(store, name) != made:
+            raise RunError(
+                f"{store.at(_path(name))}: another start has planned this shard, with other copies "
+                "made before; start the run again"
+            )
 
 
 def by_shard(chunks: Iterable[Chunk]) -> dict[str, list[Chunk]]:
@@ -135,38 +164,34 @@ def _path(name: str) -> str:
 
 
 def _looked_up(
-    shards: Mapping[str, list[Chunk]], store: Store, source: Source, recipe: tuple[str, int]
+    shards: Mapping[str, list[Chunk]], store: Store, source: Source, usual: Usual
 ) -> dict[str, Made]:
     """Of those of these shards that hold a published key: what was made before, if anything."""
-    published = _published(store, shards, recipe[0])
+    published = _published(store, shards, usual)
     found: dict[str, Made] = {}
     for name, its in shards.items():
         hit = [c for c in its if any(sample.key in published for sample in c.samples)]
         if hit:
-            found[name] = _compared(hit, source, published, recipe[0])
+            found[name] = _compared(hit, source, published, usual.digest)
     return found
 
 
-def _kept(store: Store, name: str, made: Made) -> Made:
-    """What was found, written down, or what somebody else has written meanwhile."""
-    text = _MadeFile(dict(made)).model_dump_json() + "\n"
-    with sink_errors(store):
-        return made if store.create(_path(name), text.encode()) else made_of(store, name)
-
-
-def _published(store: Store, shards: Mapping[str, list[Chunk]], digest: str) -> Published:
+def _published(
+    store: Store, shards: Mapping[str, list[Chunk]], usual: Usual
+) -> Mapping[str, Collection[_Published]]:
     """The published copies of these shards' keys, under this recipe; a row group at a time."""
-    runs, found = current_runs(store), defaultdict[str, dict[str, int]](dict)
+    runs = origins(store) if usual.follows else current_runs(store)
+    found = defaultdict[str, set[_Published]](set)
     if not (runs and shards):
         return found
     wanted = pa.concat_arrays([_keys(its) for its in shards.values()])
     for run in runs:
         for batch in index_batches(store, run, COLUMNS):
-            mine = pc.equal(batch.column("recipe"), digest)
+            mine = pc.equal(batch.column("recipe"), usual.digest)
             its = batch.filter(pc.and_(mine, pc.is_in(batch.column("source_key"), wanted)))
-            columns = (its[name].to_pylist() for name in ("source_key", "sample_id", "copy"))
-            for key, one, copy in zip(*columns, strict=True):
-                found[key][one] = copy
+            columns = (its[n].to_pylist() for n in ("source_key", "sample_id", "copy", "reason"))
+            for key, one, copy, reason in zip(*columns, strict=True):
+                found[key].add(_Published(one, copy, reason if reason in PROBLEMS else None))
     return found
 
 
@@ -175,18 +200,22 @@ def _keys(chunks: Sequence[Chunk]) -> pa.StringArray:
 
 
 def _compared(
-    chunks: Sequence[Chunk], source: Source, published: Published, digest: str
+    chunks: Sequence[Chunk],
+    source: Source,
+    published: Mapping[str, Collection[_Published]],
+    digest: str,
 ) -> dict[str, MadeSample]:
     """The samples of these chunks whose bytes are those of published copies."""
 
     def of(chunk: Chunk) -> dict[str, MadeSample]:
         found = {}
         for encoded in read_chunk(chunk, source):
-            ids = published.get(encoded.key, {})
-            its = (n for one, n in ids.items() if one == sample_id(encoded.content, n, digest))
-            copies = tuple(sorted(its))
+            problem = None if encoded.problem is None else encoded.problem[0]
+            its = (one for one in published.get(encoded.key, ()) if one.problem == problem)
+            content = encoded.content
+            copies = {one.copy for one in its if one.id == sample_id(content, one.copy, digest)}
             if copies:
-                found[encoded.key] = MadeSample(content=encoded.content, copies=copies)
+                found[encoded.key] = MadeSample(content=content, copies=tuple(sorted(copies)))
         return found
 
     with ThreadPoolExecutor(HASHERS) as pool:

@@ -55,8 +55,12 @@ def load_models(specs: Mapping[str, AnyModel], device: str, attempts: int = 0) -
     them are left or asked for: compiled networks give other last bits, so that a resumed run and a
     replay must decide as the run did.
     """
-    long_run = attempts >= LONG_RUN
-    return {name: _load(spec, device, long_run) for name, spec in specs.items()}
+    return {name: _load(spec, device, is_long(attempts)) for name, spec in specs.items()}
+
+
+def is_long(attempts: int) -> bool:
+    """Whether a run of so many copies compiles its networks."""
+    return attempts >= LONG_RUN
 
 
 def _load(spec: AnyModel, device: str, long_run: bool) -> Model:

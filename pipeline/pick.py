@@ -23,6 +23,8 @@ MAX_IMAGE: Final = 192 * 1024 * 1024
 MAX_LABELS: Final = 16 * 1024 * 1024
 MAX_SEGMENTATION: Final = 64 * 1024 * 1024
 
+PROBLEMS: Final = frozenset({"missing_image", "two_images", "duplicate_member", "member_too_large"})
+
 
 @dataclass(frozen=True)
 class Pick:

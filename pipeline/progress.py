@@ -44,8 +44,9 @@ PAUSE_S: Final = 1800.0
 for the pace.
 """
 
-State = Literal["planned", "under way", "committed", "published"]
-"""`committed`: all chunks are, and the run is not published, yet or by its verdict."""
+State = Literal["planned", "under way", "committed", "taken over", "published"]
+"""`committed`: all chunks are, and the run is not published, yet or by its verdict; `taken over`:
+others have published them."""
 
 
 @dataclass(frozen=True)
@@ -258,10 +259,11 @@ def _under_way(
     others = {chunk for chunk in known if chunk in owner and chunk not in pending}
     copies = sum(n for chunk, n in known.items() if chunk not in others)
     done = len(mine) + len(others)
-    state: State = "under way" if mine else "planned"
+    over = plan is not None and done == len(known)
+    states: tuple[State, State] = ("taken over", "committed") if over else ("planned", "under way")
     return Progress(
         run,
-        "committed" if plan and done == len(known) else state,
+        states[bool(mine)],
         len(known) if plan else None,
         copies if plan else None,
         done,

@@ -76,6 +76,14 @@ def current_runs(store: Store, *, pending: bool = False) -> list[str]:
     return sorted({*there, *under_way} - gone)
 
 
+def origins(store: Store) -> list[str]:
+    """The published runs that made their copies themselves, sorted: all copies that there ever
+    were, also those of samples that are gone.
+    """
+    there = set(published_runs(store))
+    return sorted({slot.run for slot in read_slots(store) if slot.event == "published"} & there)
+
+
 def publish_again(
     store: Store,
     run: str,

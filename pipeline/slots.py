@@ -62,6 +62,12 @@ def read_slots(store: Store) -> list[Slot]:
             return list(pool.map(lambda path: _read_slot(store, path), paths))
 
 
+def slots_taken(store: Store) -> int:
+    """How many slots there are: as long as that is the same, nobody has published anything."""
+    with sink_errors(store):
+        return sum(name.endswith(".json") for name in store.entries(ORDER))
+
+
 def slot_path(number: int) -> str:
     """The file of a slot; they count from 1."""
     return f"{ORDER}/{number:06d}.json"

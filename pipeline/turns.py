@@ -1,6 +1,7 @@
 """One start of a recipe at a time on a sink: two nights do not overlap.
 
-    sessions/<recipe>/<host>.<process>.<digits>.<n>.json    the n-th beat of a start at work
+    sessions/<recipe>/<host>.<process>.<digits>.<n>.json      the n-th beat of a start at work
+    sessions/<recipe>/<host>.<process>.<digits>.w<n>.json     of one that waits
 
 Whoever starts says so, and again every 20 s; whoever starts beside it waits, and goes on with what
 is left when the other has ended. No clock is compared: a start is taken for dead when its process
@@ -8,7 +9,7 @@ is gone from this machine, or when no new beat of it came while somebody waited 
 may live after all, and a network may hide it: then both work, and lose nothing but time, since a
 chunk is published once whatever runs do (`pipeline.slots`).
 
-Beat 0 says that one waits. Of those that wait the first by name begins; one that finds another at
+Of those that wait the first by name begins; one that finds another at
 work when it has begun steps back. The last beat holds the seconds that the start has spent in ops,
 and stays until the run is finished: so a run knows what it cost, over all its starts.
 """
@@ -18,11 +19,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -41,6 +43,8 @@ POLL_S: Final = 2.0
 ENDED: Final = "ended"
 """Where a number stands otherwise."""
 
+_BEAT: Final = re.compile(rf"([^.]+\.\d+\.[^.]+)\.(?:(w?)(\d+)|{ENDED})\.json")
+
 
 @dataclass(frozen=True)
 class Spent:
@@ -55,10 +59,11 @@ class Spent:
 
 @dataclass(frozen=True)
 class Beat:
-    """The last that a start of a recipe has said. `number` 0: it waits; None: it has ended."""
+    """The last that a start of a recipe has said. `number` None: it has ended."""
 
     session: str
     number: int | None
+    waits: bool
     path: str
 
     @property
@@ -93,25 +98,28 @@ class Turn:
         self._run, self._path = "", ""
         self._runs: set[str] = set()
         self._silent: dict[str, Beat] = {}
-        self._number = -1
+        self._number, self._waits = -1, True
         self._spent = Spent()
-        self._over = threading.Event()
+        self._beating, self._over = threading.Lock(), threading.Event()
         self.waited = False
 
     def begin(self, say: Callable[[str], None]) -> None:
         """Returns when nobody else is at work."""
-        self._beat(0)
+        self._beat()
+        threading.Thread(target=self._work, daemon=True).start()
         seen: dict[str, tuple[int | None, float]] = {}
         while True:
             others = self._living(seen)
             if self._may_begin(others):
-                self._beat(1)
-                if not any(one.number for one in self._living(seen)):
+                self._waits = False
+                self._beat()
+                if all(one.waits for one in self._living(seen)):
                     self._end_silent()
                     return
-                self._beat(0)
+                self._waits = True
+                self._beat()
             elif not self.waited:
-                one = max(others, key=lambda beat: beat.number or 0)
+                one = min(others, key=lambda beat: beat.waits)
                 say(
                     f"another start of this recipe is at work (process {one.process} on "
                     f"{one.host}): this one waits for its end, and goes on with what is left"
@@ -119,18 +127,18 @@ class Turn:
             self.waited = True
             time.sleep(POLL_S * random.uniform(0.5, 1))
 
-    def work(self) -> None:
-        """Beats until the end; what the store does not take is left out."""
+    def _work(self) -> None:
+        """Beats until the end, also while it waits; what the store does not take is left out."""
         while not self._over.wait(BEAT_S):
             with suppress(NoiseloomError):
-                self._beat(self._number + 1)
+                self._beat()
 
     def plan(self, run: str) -> None:
         """Which run it works on; said at once, for it may be killed before the next beat."""
         self._run = run
         self._runs.add(run)
         with suppress(NoiseloomError):
-            self._beat(self._number + 1)
+            self._beat()
 
     def take_over(self, runs: Iterable[str]) -> None:
         """What these runs have spent counts, too."""
@@ -142,9 +150,15 @@ class Turn:
 
     def spent(self) -> Spent:
         """By all starts of this run and of those taken over, as far as is known."""
+        return self._spent_on(self._runs, self._spent)
+
+    def spent_on(self, run: str) -> Spent:
+        """By other starts, on this run."""
+        return self._spent_on({run}, Spent())
+
+    def _spent_on(self, runs: Collection[str], own: Spent) -> Spent:
         its = [one for one in beats(self._store, self._folder) if one.session != self._me]
-        said = (spent for run, spent in map(self._said, its) if run in self._runs)
-        return sum(said, self._spent)
+        return sum((spent for run, spent in map(self._said, its) if run in runs), own)
 
     def finish(self) -> None:
         """The run has its record: what its starts have said is forgotten."""
@@ -152,24 +166,30 @@ class Turn:
         its = [one for one in beats(self._store, self._folder) if one.session != self._me]
         done = {*self._runs, ""}  # and of those that had not come to a run
         paths = [one.path for one in its if one.gone and self._said(one)[0] in done]
-        with sink_errors(self._store):
+        with self._beating, sink_errors(self._store):
             self._store.delete_many([*paths, self._path])
-        self._path = ""
+            self._path = ""
 
     def end(self) -> None:
         """The start is over, however it ended."""
         self._over.set()
-        if self._path:
-            self._beat(None)
+        with self._beating:
+            if self._path:
+                self._say(ENDED)
 
-    def _beat(self, number: int | None) -> None:
+    def _beat(self) -> None:
+        with self._beating:
+            if not self._over.is_set():
+                self._number += 1
+                self._say(f"{'w' if self._waits else ''}{self._number}")
+
+    def _say(self, number: str) -> None:
         text = json.dumps({"run": self._run, **asdict(self._spent)})
-        name = ENDED if number is None else str(number)
-        path, last = f"{self._folder}/{self._me}.{name}.json", self._path
+        path, last = f"{self._folder}/{self._me}.{number}.json", self._path
         with sink_errors(self._store):
             self._store.create(path, text.encode())
-            self._number, self._path = number or 0, path
-            if last and last != path:
+            self._path = path
+            if last:
                 self._store.delete(last)
 
     def _living(self, seen: dict[str, tuple[int | None, float]]) -> list[Beat]:
@@ -183,6 +203,7 @@ class Turn:
             seen[one.session] = one.number, since
             if now - since < PATIENCE_S:
                 living.append(one)
+                self._silent.pop(one.session, None)
             else:
                 self._silent[one.session] = one
         return living
@@ -190,32 +211,36 @@ class Turn:
     def _end_silent(self) -> None:
         """Says for those that were silent that they have ended: the next start need not wait."""
         for one in self._silent.values():
-            with suppress(FileNotFoundError), sink_errors(self._store):
+            with sink_errors(self._store), suppress(FileNotFoundError):  # in this order
                 text = self._store.read(one.path)
                 self._store.create(f"{self._folder}/{one.session}.{ENDED}.json", text)
                 self._store.delete(one.path)
 
     def _may_begin(self, others: list[Beat]) -> bool:
-        return all(not one.number and self._me < one.session for one in others)
+        return all(one.waits and self._me < one.session for one in others)
 
     def _said(self, beat: Beat) -> tuple[str, Spent]:
-        try:
-            said = json.loads(self._store.read(beat.path))
-            return str(said["run"]), Spent(float(said["seconds"]), float(said["gpu_seconds"]))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return "", Spent()
+        with sink_errors(self._store):
+            try:
+                said = json.loads(self._store.read(beat.path))
+                return str(said["run"]), Spent(float(said["seconds"]), float(said["gpu_seconds"]))
+            except (FileNotFoundError, ValueError, KeyError, TypeError):
+                return "", Spent()
 
 
 def beats(store: Store, folder: str) -> list[Beat]:
     """The last beat of every start of a recipe."""
     with sink_errors(store):
-        names = [name for name in store.entries(folder) if name.endswith(".json")]
+        names = store.entries(folder)
     last: dict[str, Beat] = {}
     for name in names:
-        session, _, number = name.removesuffix(".json").rpartition(".")
-        if session.count(".") != 2 or not (number.isdecimal() or number == ENDED):
+        found = _BEAT.fullmatch(name)
+        if found is None:
             continue
-        beat = Beat(session, None if number == ENDED else int(number), f"{folder}/{name}")
+        session, waits, number = found.groups()
+        beat = Beat(
+            session, None if number is None else int(number), bool(waits), f"{folder}/{name}"
+        )
         if session not in last or beat.rank > last[session].rank:
             last[session] = beat
     return list(last.values())
@@ -227,7 +252,6 @@ def turn(store: Store, recipe: str, say: Callable[[str], None]) -> Iterator[Turn
     mine = Turn(store, recipe)
     try:
         mine.begin(say)
-        threading.Thread(target=mine.work, daemon=True).start()
         yield mine
     finally:
         with suppress(NoiseloomError):  # it is told by its silence, too

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from jobs.augment import augment
 from pipeline.index_files import read_index
+from pipeline.pools import Width
 from pipeline.publication import current_runs
 from pipeline.sink import Receipt, commit_chunk
 from pipeline.source import Chunk, read_chunk
@@ -113,3 +114,13 @@ class Nights:
 def copies(**widths: int) -> Counter[tuple[str, int, int]]:
     """Every copy of these samples once: what `current` is to be."""
     return Counter((key, width, n) for key, width in widths.items() for n in range(COPIES))
+
+
+def without_ray(folder: Path, patch: pytest.MonkeyPatch, more: str = "") -> Nights:
+    nights = Nights(folder, more)
+    patch.setattr("jobs.ray_session.ray_session", nights.session)
+    patch.setattr("pipeline.flow.run_flow", nights.flow)
+    patch.setattr("jobs.augment.check_pools", lambda planned: None)  # it has GPUs, for their cost
+    patch.setattr("jobs.augment.print_stages", lambda *_: None)
+    patch.setattr("jobs.augment.widths_here", lambda *_: [Width(1, 1, 1)])
+    return nights

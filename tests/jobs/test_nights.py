@@ -18,12 +18,11 @@ from jobs.history import COLUMNS, history, nights
 from jobs.plan import make_plan
 from pipeline import turns
 from pipeline.index_files import pending_runs, published_runs, read_index
-from pipeline.pools import Width
 from pipeline.publication import current_runs
 from pipeline.store import Store
 from pipeline.turns import turn
 from schemas.errors import SinkError
-from tests.jobs.nights import Nights, copies
+from tests.jobs.nights import Nights, copies, without_ray
 from tests.jobs.sinks import finish, in_sink, planned_run, verified, weave
 from tests.jobs.workplace import CLASSIC, ROOT, kill, workplace
 from tests.pipeline.shards import sample_files, tar_of
@@ -32,16 +31,6 @@ A = {"a0": 30, "a1": 31, "a2": 32, "a3": 33}
 B = {"b0": 30, "b1": 31, "b2": 32}
 C = {"c0": 30, "c1": 31, "c2": 32}
 D = {"d0": 30, "d1": 31}
-
-
-def without_ray(folder: Path, patch: pytest.MonkeyPatch, more: str = "") -> Nights:
-    nights = Nights(folder, more)
-    patch.setattr("jobs.ray_session.ray_session", nights.session)
-    patch.setattr("pipeline.flow.run_flow", nights.flow)
-    patch.setattr("jobs.augment.check_pools", lambda planned: None)  # it has GPUs, for their cost
-    patch.setattr("jobs.augment.print_stages", lambda *_: None)
-    patch.setattr("jobs.augment.widths_here", lambda *_: [Width(1, 1, 1)])
-    return nights
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,17 @@ def test_what_a_run_has_measured_is_what_the_next_is_told(planned: RunPlan) -> N
     text = dry(make_plan(path))  # another op is not measured by it
     assert "2.5 network passes, unmeasured" in text
     assert "1 network passes, 0.5 s" in text
+
+
+@pytest.mark.usefixtures("machine")
+def test_of_many_records_the_newest_are_read(planned: RunPlan) -> None:
+    for number in range(stage_plan.RECORDS):
+        planned.store.create(f"runs/cells-2{number:02d}.json", b'{"finished": "2026-02-01"}')
+    record = {"finished": "2026-03-01", "stages": stage_records(planned, 14, (2.8, 7.0))}
+    planned.store.create("runs/cells-3.json", json.dumps(record).encode())
+    newest = Path(planned.recipe.sink) / "runs/cells-3.json"
+    os.utime(newest, (newest.stat().st_mtime + 10,) * 2)
+    assert "2 network passes, 0.2 s" in dry(planned)
 
 
 @pytest.mark.usefixtures("machine")

@@ -128,7 +128,7 @@ def test_chunks_that_another_run_has_published_are_done_and_not_counted(
     (folder / "runs/later-00000000.plan.json").write_bytes(plan)
     assert runs_in(planned.store) == [planned.run, "later-00000000"]
     (one, _) = progress_of(planned.store, ["later-00000000", planned.run])
-    assert (one.run, one.state, one.committed, one.copies) == ("later-00000000", "committed", 3, 0)
+    assert (one.run, one.state, one.committed, one.copies) == ("later-00000000", "taken over", 3, 0)
 
 
 def test_chunks_of_which_no_copy_is_planned_are_not_waited_for(
