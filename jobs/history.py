@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.index_files import PENDING, READERS, open_sink, published_runs, sink_errors
+from pipeline.index_files import PENDING, READERS, published_runs, sink_errors, sink_there
 from pipeline.progress import mlflow_link
 from pipeline.slots import given_up, owners, read_slots
 from pipeline.store import Store
@@ -71,7 +71,7 @@ class Night:
 
 def history(sink: str, console: Console) -> None:
     """Prints all runs of a sink; SinkError where there is none."""
-    found = nights(open_sink(sink))
+    found = nights(sink_there(sink))
     if not found:
         raise SinkError(f"{sink}: no run has begun here; `noiseloom run RECIPE.yaml` starts one")
     if console.is_terminal:
