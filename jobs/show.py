@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jobs.picture_file import save_picture
 from jobs.sheet import written
 from jobs.verdict import RunVerdict, verdicts_on
 from pipeline.index_files import read_index, sink_there
@@ -51,7 +52,7 @@ def show(sink: str, key: str, console: Console) -> Path:
     pairs, note = _pairs(store, rows[:PICTURED], plans)
     names = plans[first.run].source.seg_classes or ()
     target = Path(f"{first.source_key.replace('/', '-')}-history.png")
-    before_after(pairs, f"{first.source_key} in {sink}", note, names).save(target)
+    save_picture(before_after(pairs, f"{first.source_key} in {sink}", note, names), target)
     console.print(Text(f"its picture: {target}"), soft_wrap=True)
     return target
 
