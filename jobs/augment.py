@@ -29,6 +29,7 @@ from jobs.machines import cores
 from jobs.plan import RunPlan, check_recipe, make_plan, write_plan
 from jobs.prompt_check import prompt_table, prompts_said
 from jobs.record import Cost, record_exists, spent_in, versions, write_record
+from jobs.sample_check import check_samples
 from jobs.sheet import sheet_path, write_sheet
 from jobs.stage_plan import check_pools, print_stages, widths_here
 from jobs.stopping import stoppable
@@ -56,12 +57,16 @@ ENOUGH: Final = 20
 def dry_run(path: str | Path, console: Console) -> None:
     """Validates everything, prints the plan and the digest; loads no model and writes nothing."""
     planned = make_plan(path, console, dry=True)
+    failing = check_samples(planned)
     said = prompts_said(planned)
     done = committed(planned.store, planned.run)
     print_plan(planned, done, console)
     print_stages(planned, len(planned.chunks) - len(done), console)
     if said:
         console.print(prompt_table(said))
+    for line in failing:
+        text = f"a sample that will fail: {line}"
+        console.print(text, style="yellow", soft_wrap=True, markup=False, highlight=False)
 
 
 def augment(path: str | Path, console: Console) -> None:
@@ -120,6 +125,8 @@ def _augment(planned: RunPlan, mine: Turn, console: Console) -> None:
     if not missing and not _unfinished(planned):
         follow(planned, console)
         return
+    if missing and planned.retry is None:
+        check_samples(planned)
     check_pools(planned)
     write_plan(planned)
     taken = adopt(planned.store, planned.run, [chunk.id for chunk in missing])
