@@ -21,7 +21,7 @@ from typing import Final
 import pyarrow as pa
 from rich.console import Console
 
-from jobs.counts import check_conserved, counts_of
+from jobs.counts import check_conserved, counted, counts_of
 from jobs.fingerprints import make_fingerprints
 from jobs.follow import follow, to_follow
 from jobs.live import Pace, Tally, live_view
@@ -53,12 +53,16 @@ from schemas.index import INDEX_SCHEMA
 ENOUGH: Final = 20
 """Copies before a share of failures means something; at the end of a run any number does."""
 
+CHECKING: Final = "checking the recipe and its models"
+"""Shown while that lasts, on a terminal: albumentations or diffusers alone take seconds to load."""
+
 
 def dry_run(path: str | Path, console: Console) -> None:
     """Validates everything, prints the plan and the digest; loads no model and writes nothing."""
-    planned = make_plan(path, console, dry=True)
-    failing = check_samples(planned)
-    said = prompts_said(planned)
+    with console.status(CHECKING):
+        planned = make_plan(path, console, dry=True)
+        failing = check_samples(planned)
+        said = prompts_said(planned)
     done = committed(planned.store, planned.run)
     print_plan(planned, done, console)
     print_stages(planned, len(planned.chunks) - len(done), console)
@@ -73,13 +77,15 @@ def augment(path: str | Path, console: Console) -> None:
     """Runs, or resumes, this recipe. Where the source is as it was when it was last done with, it
     is not even planned (`jobs.unchanged`).
     """
-    checked = check_recipe(path)
-    run = unchanged(checked)
+    with console.status(CHECKING):
+        checked = check_recipe(path)
+        run = unchanged(checked)
     if run is not None:
         _say_nothing_to_do(run, "the source has not changed", checked.recipe, console)
         return
-    state = state_of(checked)
-    planned = make_plan(path, console, checked)
+    with console.status("reading the headers of the source"):
+        state = state_of(checked)
+        planned = make_plan(path, console, checked)
     planned = augment_plan(planned, console)
     remember(planned, checked, state)
 
@@ -151,7 +157,8 @@ def _unfinished(planned: RunPlan) -> bool:
 def _opening(planned: RunPlan, missing: int) -> str:
     chunks, copies = len(planned.due), planned.attempts
     found = f", {chunks - missing} of them committed before" if missing < chunks else ""
-    return f"{planned.run}: {planned.samples} samples, {copies} copies, {chunks} chunks{found}"
+    many = counted(chunks, "chunk")
+    return f"{planned.run}: {planned.samples} samples, {copies} copies, {many}{found}"
 
 
 def _weave(

@@ -66,7 +66,7 @@ def submit(
 def status(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[JOB|SINK]", help="a job, or a sink; all jobs if left out"),
+        typer.Argument(metavar="JOB|SINK", help="a job, or a sink; all jobs if left out"),
     ] = None,
     address: Annotated[
         str | None,

@@ -94,3 +94,8 @@ def _repairs(index: pa.Table) -> dict[tuple[str, str], int]:
 def _median(column: pa.ChunkedArray) -> float | None:
     values = column.drop_null().to_pylist()
     return float(statistics.median(values)) if values else None
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 chunk`, `2 chunks`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

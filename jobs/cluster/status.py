@@ -27,6 +27,8 @@ from pipeline.progress import Progress, progress_of, runs_in
 from schemas.errors import NoiseloomError
 
 WIDE: Final = 120
+NARROW: Final = 90
+"""Columns of a terminal: there the names of runs need all the room."""
 
 _LIVE: Final = ("planned", "under way", "committed")
 
@@ -114,7 +116,7 @@ def print_lines(
     if not lines:
         console.print(otherwise, markup=False, highlight=False, soft_wrap=True)
         return
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, int(console.width > NARROW), 0, 0))
     for name in ("run, job", "state"):
         table.add_column(name, overflow="fold")
     for name in ("chunks", "img/s", "kept", "rejected", "failed", "left", "changed"):
