@@ -21,7 +21,7 @@ from typing import Final
 from rich.console import Console
 
 from jobs.audit import PlanFile, read_run_file
-from jobs.counts import check_conserved, count_run
+from jobs.counts import check_conserved, count_run, counted
 from jobs.fingerprints import make_fingerprints
 from jobs.follow import follow, to_follow
 from jobs.live import Pace, Tally, live_view
@@ -29,6 +29,7 @@ from jobs.machines import cores
 from jobs.plan import RunPlan, check_recipe, make_plan, write_plan
 from jobs.prompt_check import prompt_table, prompts_said
 from jobs.record import Cost, record_exists, spent_in, versions, write_record
+from jobs.sample_check import check_samples
 from jobs.sheet import sheet_path, write_sheet
 from jobs.stage_plan import check_pools, print_stages, widths_here
 from jobs.stopping import stoppable
@@ -55,29 +56,39 @@ from schemas.errors import NoiseloomError, RunError
 ENOUGH: Final = 20
 """Copies before a share of failures means something; at the end of a run any number does."""
 
+CHECKING: Final = "checking the recipe and its models"
+"""Shown while that lasts, on a terminal: albumentations or diffusers alone take seconds to load."""
+
 
 def dry_run(path: str | Path, console: Console) -> None:
     """Validates everything, prints the plan and the digest; loads no model and writes nothing."""
-    planned = make_plan(path, console)
-    said = prompts_said(planned)
+    with console.status(CHECKING):
+        planned = make_plan(path, console)
+        failing = check_samples(planned)
+        said = prompts_said(planned)
     done = committed(planned.store, planned.run)
     print_plan(planned, done, console)
     print_stages(planned, len(planned.chunks) - len(done), console)
     if said:
         console.print(prompt_table(said))
+    for line in failing:
+        text = f"a sample that will fail: {line}"
+        console.print(text, style="yellow", soft_wrap=True, markup=False, highlight=False)
 
 
 def augment(path: str | Path, console: Console) -> None:
     """Runs, or resumes, this recipe. Where the source is as it was when it was last done with, it
     is not even planned (`jobs.unchanged`).
     """
-    checked = check_recipe(path)
-    run = unchanged(checked)
+    with console.status(CHECKING):
+        checked = check_recipe(path)
+        run = unchanged(checked)
     if run is not None:
         _say_nothing_to_do(run, "the source has not changed", checked.recipe, console)
         return
-    state = state_of(checked)
-    planned = make_plan(path, console, checked)
+    with console.status("reading the headers of the source"):
+        state = state_of(checked)
+        planned = make_plan(path, console, checked)
     if augment_plan(planned, console) is planned:  # else the source was looked at again since
         remember(planned, checked, state)
 
@@ -128,6 +139,8 @@ def _augment(planned: RunPlan, mine: Turn, console: Console) -> None:
         keep_made(planned.store, planned.made)
         _settle(planned, mine, console)
         return
+    if missing and planned.retry is None:
+        check_samples(planned)
     check_pools(planned)
     write_plan(planned)
     ours = [chunk.id for chunk in missing]
@@ -161,7 +174,8 @@ def _unfinished(planned: RunPlan) -> bool:
 def _opening(planned: RunPlan, missing: int) -> str:
     chunks, copies = len(planned.due), planned.attempts
     found = f", {chunks - missing} of them committed before" if missing < chunks else ""
-    return f"{planned.run}: {planned.samples} samples, {copies} copies, {chunks} chunks{found}"
+    many = counted(chunks, "chunk")
+    return f"{planned.run}: {planned.samples} samples, {copies} copies, {many}{found}"
 
 
 def _weave(

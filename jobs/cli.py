@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 from rich.console import Console
+from rich.status import Status
 
 from jobs.cluster_cli import logs, status, stop, submit
 from jobs.export_cli import export
@@ -55,7 +56,8 @@ def run(
     ] = False,
 ) -> None:
     """Run a recipe, or go on with it after a kill."""
-    from jobs import augment
+    with _starting():
+        from jobs import augment
 
     if dry_run:
         augment.dry_run(recipe, _console())
@@ -72,7 +74,8 @@ def preview(
     ] = None,
 ) -> None:
     """Make a contact sheet, before and after, in seconds; no shard is written."""
-    from jobs.preview import preview as make_preview
+    with _starting():
+        from jobs.preview import preview as make_preview
 
     make_preview(recipe, n, out, _console())
 
@@ -85,7 +88,8 @@ def verify(
     ] = 0,
 ) -> None:
     """Check everything that the index says against the shards."""
-    from jobs.verify import verify as check
+    with _starting():
+        from jobs.verify import verify as check
 
     raise typer.Exit(check(sink, replay, _console()))
 
@@ -113,7 +117,7 @@ def gc(
 def retry(
     sink: Sink,
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="a published run; all if left out")
+        str | None, typer.Argument(metavar="RUN", help="a published run; all if left out")
     ] = None,
 ) -> None:
     """Make again what failed, and nothing else; or go on with it after a kill."""
@@ -166,7 +170,10 @@ def show(
 
 @app.command(rich_help_panel=MODELS)
 def train(
-    kind: Annotated[ModelKind, typer.Argument(help="what to train")],
+    kind: Annotated[
+        ModelKind,
+        typer.Argument(metavar="KIND", help="what to train"),
+    ],
     config: Annotated[
         Path, typer.Argument(metavar="CONFIG", help="a training configuration, as YAML")
     ],
@@ -183,7 +190,8 @@ def train(
 
         train_detector_job(config, _console())
         return
-    from jobs import train as job
+    with _starting():
+        from jobs import train as job
 
     model: Literal["denoiser", "upscaler"] = (
         "denoiser" if kind is ModelKind.DENOISER else "upscaler"
@@ -230,7 +238,8 @@ def evaluate(
     ] = False,
 ) -> None:
     """Say whether augmentation helps: students of several arms, or go on with them after a kill."""
-    from jobs import evaluate as job
+    with _starting():
+        from jobs import evaluate as job
 
     if dry_run:
         job.dry_run(lift, _console())
@@ -266,6 +275,11 @@ def main() -> None:
 def _harmless(text: str) -> str:
     """A message may quote what it found anywhere: nothing in it may steer a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def _starting() -> Status:
+    """On a terminal, a sign of life while a job and what it needs are imported."""
+    return _console().status("starting")
 
 
 def _console() -> Console:

@@ -66,7 +66,7 @@ def submit(
 def status(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[JOB|SINK]", help="a job, or a sink; all jobs if left out"),
+        typer.Argument(metavar="JOB|SINK", help="a job, or a sink; all jobs if left out"),
     ] = None,
     address: Annotated[
         str | None,
@@ -84,14 +84,15 @@ def status(
     console = Console(stderr=True)
     if name is not None and job.is_sink(name):
         lines = job.sink_lines(name, jobs_or_none(address, ca, console))
-        job.print_lines(lines, job.wide_console())
+        job.print_lines(lines, job.wide_console(), f"{name}: no run has begun here")
         return
     if address is None:
         raise ClusterError(
             "--address: name the cluster (http://head:8265, or RAY_API_SERVER_ADDRESS), or a sink: "
             "noiseloom status SINK needs no cluster"
         )
-    job.print_lines(job.status(connect(address, ca), name), job.wide_console())
+    lines = job.status(connect(address, ca), name)
+    job.print_lines(lines, job.wide_console(), f"{address}: no run was submitted there")
 
 
 def logs(

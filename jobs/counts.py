@@ -80,9 +80,9 @@ def counts_of(batches: Iterable[pa.RecordBatch]) -> Counts:
     reasons, repairs = Counter[tuple[str, str]](), _Repairs()
     likeness: dict[str, list[FloatArray]] = {"psnr": [], "ssim": []}
     for batch in batches:
-        status += _counted(batch["status"])
-        chunks += _counted(batch["chunk"])
-        ops += _counted(pc.struct_field(pc.list_flatten(batch["ops"]), "kind"))
+        status += _by_value(batch["status"])
+        chunks += _by_value(batch["chunk"])
+        ops += _by_value(pc.struct_field(pc.list_flatten(batch["ops"]), "kind"))
         told = batch.filter(pc.is_valid(batch["reason"]))
         reasons.update(zip(told["status"].to_pylist(), told["reason"].to_pylist(), strict=True))
         repairs.add(batch)
@@ -141,10 +141,15 @@ class _Repairs:
                 self.found.update((repair["slug"], repair["policy"]) for repair in repairs)
 
 
-def _counted(column: pa.Array) -> Counter[str]:
+def _by_value(column: pa.Array) -> Counter[str]:
     return Counter({one["values"]: one["counts"] for one in column.value_counts().to_pylist()})
 
 
 def _median(parts: Sequence[FloatArray]) -> float | None:
     values = np.concatenate([np.empty(0), *parts])
     return float(np.median(values, overwrite_input=True)) if len(values) else None
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 chunk`, `2 chunks`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

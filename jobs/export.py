@@ -20,7 +20,7 @@ from pipeline.catalog import Catalog, woven
 from pipeline.exporting.export import Format, export
 from pipeline.exporting.writer import ClassNames, Tally
 from pipeline.importing.writing import check_free
-from pipeline.index_files import open_sink, published_path, read_table
+from pipeline.index_files import published_path, read_table, sink_there
 from pipeline.publication import current_runs
 from schemas.errors import RecipeError, SinkError
 
@@ -49,10 +49,10 @@ def export_data(format: Format, sink: str, out: Path, choice: Choice, console: C
     check_free(out)
     if not _SPLIT.fullmatch(choice.split):
         raise RecipeError(f"--split {choice.split}: letters, digits, _ and - make a split's name")
-    store = open_sink(sink)
+    store = sink_there(sink)
     runs = choice.runs or tuple(current_runs(store))
     if not runs:
-        raise SinkError(f"{sink}: no run is published")
+        raise SinkError(f"{sink}: no run is published here")
     with console.status("reading the index"):
         catalog = woven(sink, runs=runs, where=choice.where)
     if not len(catalog):
@@ -91,7 +91,7 @@ def _names(
 
 
 def _found(sink: str, runs: Sequence[str]) -> list[str]:
-    store, found = open_sink(sink), set[str]()
+    store, found = sink_there(sink), set[str]()
     for run in runs:
         column = read_table(store, published_path(run), ["labels"])["labels"].combine_chunks()
         found |= set(column.flatten().unique().to_pylist())

@@ -18,7 +18,10 @@ Out = Annotated[Path, typer.Argument(metavar="OUT", help="the folder to make; no
 Runs = Annotated[
     list[str] | None,
     typer.Option(
-        "--runs", metavar="RUN", help="only this published run; again for more; all if left out"
+        "--run",
+        "--runs",
+        metavar="RUN",
+        help="only this published run; again for more; all if left out",
     ),
 ]
 Where = Annotated[

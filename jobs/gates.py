@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.gates_page import write_page
-from pipeline.index_files import open_sink, published_runs
+from pipeline.index_files import published_runs, sink_there
 from pipeline.publication import current_runs
 from pipeline.spread import Line, Spread, lines_of, spread_of, thresholds
 from pipeline.store import Store
@@ -44,7 +44,7 @@ def gates(
     """Prints the tables and writes the page; returns its path. SinkError where no such run is
     published, or no copy has such a score.
     """
-    store = open_sink(sink)
+    store = sink_there(sink)
     runs = _runs(store, run)
     spread = spread_of(store, runs)
     looked_at = _named(spread, score)
@@ -67,11 +67,11 @@ def _runs(store: Store, run: str | None) -> list[str]:
     there = published_runs(store)
     if run is None and there:
         return current_runs(store)
-    if run is None or run not in there:
-        what = "no run" if run is None else f"no run {run}"
-        raise SinkError(
-            f"{store.url}: {what} is published; there are: {', '.join(there) or 'none'}"
-        )
+    if run is None:
+        raise SinkError(f"{store.url}: no run is published here")
+    if run not in there:
+        listed = ", ".join(there) or "none"
+        raise SinkError(f"{store.url}: no run {run} is published; there are: {listed}")
     return [run]
 
 

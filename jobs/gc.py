@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.claim import CLAIMS, claimed
-from pipeline.index_files import open_sink, sink_errors
+from pipeline.index_files import sink_errors, sink_there
 from pipeline.leftovers import (
     Leftover,
     OpenRun,
@@ -32,7 +32,7 @@ from pipeline.store import Store
 
 def dry_run(sink: str, abandon: str | None, console: Console) -> None:
     """Tells what gc would do, and changes nothing."""
-    store = open_sink(sink)
+    store = sink_there(sink)
     if abandon is not None:
         check_may_give_up(store, abandon)
     _tell(store, survey(store, datetime.now(UTC), abandon), "would be removed", console)
@@ -40,7 +40,7 @@ def dry_run(sink: str, abandon: str | None, console: Console) -> None:
 
 def gc(sink: str, abandon: str | None, console: Console) -> None:
     """Removes what nobody needs; `abandon` names a run to give up."""
-    store = open_sink(sink)
+    store = sink_there(sink)
     with claimed(store):
         if abandon is not None:
             give_up(store, abandon)

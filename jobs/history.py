@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, ValidationError
 from rich import box
@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.index_files import PENDING, READERS, open_sink, published_runs, sink_errors
+from pipeline.index_files import PENDING, READERS, published_runs, sink_errors, sink_there
 from pipeline.progress import mlflow_link
 from pipeline.slots import given_up, owners, read_slots
 from pipeline.store import Store
@@ -71,11 +71,13 @@ class Night:
 
 def history(sink: str, console: Console) -> None:
     """Prints all runs of a sink; SinkError where there is none."""
-    found = nights(open_sink(sink))
+    found = nights(sink_there(sink))
     if not found:
         raise SinkError(f"{sink}: no run has begun here; `noiseloom run RECIPE.yaml` starts one")
     if console.is_terminal:
         console.print(_table(sink, found))
+        for link in _links(found):
+            console.print(link, soft_wrap=True, markup=False, highlight=False)
         return
     for cells in (list(COLUMNS), *(night.cells for night in found)):
         print("\t".join(map(_plain, cells)), file=console.file)  # rich would expand the tabs
@@ -216,10 +218,30 @@ def _run_and_chunk(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _table(sink: str, found: Sequence[Night]) -> Table:
+    """Without the columns that tell nothing here, so that the names of runs stay whole."""
     table = Table(title=sink, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for name in COLUMNS:
-        table.add_column(name, justify="right" if name in NUMBERS else "left", overflow="fold")
+    table.padding, table.pad_edge = (0, 1, 0, 0), False
+    told = [name for name in COLUMNS if _tells(name, {dict(_named(one))[name] for one in found})]
+    for name in told:
+        side: Literal["left", "right"] = "right" if name in NUMBERS else "left"
+        table.add_column(name.replace(" ", "\n"), justify=side, overflow="fold")
     for night in found:
         style = "" if night.state == "finished" else "yellow"
-        table.add_row(*(Text(cell, style) for cell in night.cells))
+        cells = dict(_named(night))
+        cells["finished"] = night.finished[:16].replace("T", " ")
+        table.add_row(*(Text(cells[name], style) for name in told))
     return table
+
+
+def _tells(name: str, cells: AbstractSet[str]) -> bool:
+    """MLflow's links are too long for a column, and stand below the table."""
+    nothing = {"kind": {"night"}, "GPU s": {"0", "-"}, "MLflow": cells}
+    return not cells <= nothing.get(name, {"-"})
+
+
+def _named(night: Night) -> Iterator[tuple[str, str]]:
+    return zip(COLUMNS, night.cells, strict=True)
+
+
+def _links(found: Sequence[Night]) -> Iterator[str]:
+    return (f"{night.run}: MLflow {night.mlflow}" for night in found if night.mlflow != "-")

@@ -94,10 +94,10 @@ def voc(
 ) -> None:
     """A Pascal VOC folder: Annotations, JPEGImages.
 
-    SegmentationClass and SegmentationObject become class-id maps and instance masks. The splits are
-    those of ImageSets; without it all images are one split, train.
+    Maps are those of SegmentationClass, masks those of SegmentationObject.
+    The splits are those of ImageSets; without it all images are one, train.
 
-    noiseloom import voc VOCdevkit/VOC2012 shards/voc --sets Segmentation --split train
+    noiseloom import voc VOCdevkit/VOC2012 shards/voc --sets Segmentation
     """
     from jobs.import_data import import_data
     from pipeline.importing.voc import read_voc
@@ -121,8 +121,8 @@ def yolo(
 ) -> None:
     """A YOLO folder: data.yaml, images/ and labels/.
 
-    Lines with a box become boxes, lines with an outline instance masks. The splits are those of
-    data.yaml.
+    Lines with a box become boxes, lines with an outline instance masks.
+    The splits are those of data.yaml.
 
     noiseloom import yolo coco128 shards/coco128
     """

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from jobs.counts import counted
 from pipeline.importing.card import class_counts, source_block
 from pipeline.importing.converting import Imported, convert
 from pipeline.importing.records import Dataset
@@ -91,7 +92,10 @@ def tell(done: Imported, console: Console) -> None:
         some = [f"{tally.with_masks} with instance masks"] if tally.with_masks else []
         some += [f"{tally.with_maps} with a class-id map"] if tally.with_maps else []
         extra = f" ({', '.join(some)})" if some else ""
-        _plain(console, f"{split}: {tally.samples} samples{extra} in {len(tally.shards)} shards")
+        _plain(
+            console,
+            f"{split}: {tally.samples} samples{extra} in {counted(len(tally.shards), 'shard')}",
+        )
         if 0 < tally.with_maps < tally.samples:
             _plain(console, "  not every sample has a class-id map: a recipe must not ask for them")
     _plain(console, f"{done.out}: shards, dataset.json, report.json and README.md\n")

@@ -19,6 +19,9 @@ from pipeline.sink import Receipt
 LINE_EVERY_S: Final = 5.0
 """Where stderr is a file: often enough to see that it lives, seldom enough to read."""
 
+BAR_FROM: Final = 110
+"""Columns of a terminal: on a narrower one the numbers need all the room."""
+
 
 @dataclass(frozen=True)
 class Tally:
@@ -68,13 +71,14 @@ class Pace:
 
 
 def line(tally: Tally, pace: Pace) -> str:
-    """All of it in one line."""
+    """All of it in one line, which is shorter than a terminal of 80 columns."""
+    chunks = f"{tally.committed}/{tally.chunks} chunks"
+    counts = f"kept {tally.kept} · rejected {tally.rejected} · failed {tally.failed}"
     left = pace.left(tally.copies - tally.attempted)
-    return (
-        f"{tally.committed}/{tally.chunks} chunks · {pace.rate:.1f} images/s · "
-        f"kept {tally.kept} · rejected {tally.rejected} · failed {tally.failed} · "
-        + ("waiting for the first chunk" if left is None else f"{clock(left)} left")
-    )
+    if left is None:
+        waits = "waiting for the first"
+        return " · ".join([chunks, counts, waits] if tally.attempted else [chunks, waits])
+    return f"{chunks} · {pace.rate:.1f} img/s · {counts} · {clock(left)} left"
 
 
 Show = Callable[[Tally, Pace], None]
@@ -84,14 +88,11 @@ Show = Callable[[Tally, Pace], None]
 def live_view(console: Console, start: Tally) -> Iterator[Show]:
     """A function to call after every commit; what it shows stays up to date inside the block."""
     if not console.is_terminal:
+        console.print(line(start, Pace(0, 0)), highlight=False, soft_wrap=True)
         yield _lines(console)
         return
-    columns = (
-        SpinnerColumn(),
-        BarColumn(24),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-    )
+    text = SpinnerColumn(), TextColumn("{task.description}")
+    columns = (*text, TimeElapsedColumn(), BarColumn(24)) if console.width >= BAR_FROM else text
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(
             line(start, Pace(0, 0)), total=start.chunks, completed=start.committed

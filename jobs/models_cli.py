@@ -29,9 +29,9 @@ def check(recipe: RecipeFile) -> None:
 def fetch(recipe: RecipeFile) -> None:
     """Download the repositories that a recipe names, at their commits, into the local cache.
 
-    For the head node, or the building of an image: a run itself never asks the network. Those of
-    the lift test of `publish:` are fetched, too. HF_HOME says where the cache is, HF_TOKEN signs in
-    to repositories that ask for it.
+    For the head node, or the building of an image: a run never asks the network.
+    Those of the lift test of `publish:` are fetched, too.
+    HF_HOME says where the cache is, HF_TOKEN signs in where a repository asks.
     """
     from jobs.models import fetch as download
 

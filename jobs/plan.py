@@ -19,7 +19,7 @@ from rich.console import Console
 from jobs.rare import share_copies
 from pipeline.adoption import committed_elsewhere
 from pipeline.claim import wait_for_gc
-from pipeline.index_files import sink_errors
+from pipeline.index_files import open_sink, sink_errors
 from pipeline.known import known_path
 from pipeline.made import Made, Usual, keep_made, without_made
 from pipeline.model import ModelCard
@@ -177,12 +177,17 @@ def check_recipe(path: str | Path) -> Checked:
     """Reads and checks the recipe and the models' cards."""
     _check_name(Path(path))
     recipe = load_recipe(path)
-    try:
-        Store(recipe.sink)
-    except ValueError as error:
-        raise RecipeError(f"{path}: sink: {error}") from None
+    _check_sink(path, recipe.sink)
     cards = check_models(recipe)
     return Checked(Path(path), recipe, cards, recipe.digest(digests(cards)))
+
+
+def _check_sink(path: str | Path, sink: str) -> None:
+    try:
+        Store(sink)
+    except ValueError as error:
+        raise RecipeError(f"{path}: sink: {error}") from None
+    open_sink(sink)
 
 
 def make_plan(

@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 from PIL.Image import Image
 from rich.console import Console
 
+from jobs.picture_file import check_picture, save_picture
 from pipeline.fingerprinting import fingerprints
 from pipeline.index_files import open_sink
 from pipeline.known import Known, known_path, missing_of, read_fingerprints
@@ -38,6 +39,7 @@ from pipeline.source import (
 from pipeline.stages import load_models_of
 from pipeline.weave import RunContext, WovenCopy, weave_chunk
 from schemas.errors import RecipeError
+from schemas.index import IndexRow
 
 SHARDS: Final = 4
 
@@ -86,6 +88,7 @@ class _Loom:
 def preview(recipe_path: str | Path, n: int, out: Path | None, console: Console) -> Path:
     """The sheet of `n` samples, written to `out`, or to `<recipe>-preview.png` right here."""
     path = Path(recipe_path)
+    target = check_picture(out or Path(f"{path.stem}-preview.png"))
     recipe = load_recipe(path)
     with console.status("reading the source"):
         scans, seen, said = _spread(recipe, n)
@@ -95,13 +98,22 @@ def preview(recipe_path: str | Path, n: int, out: Path | None, console: Console)
         said += f"; held against {len(loom.context.known or ())} source images"
     digest = loom.context.recipe_digest
     with console.status(f"weaving {len(seen)} samples"):
-        pairs = [*_pairs(loom.weave(seen), seen, recipe), *_alone(loom, seen)]
+        woven = loom.weave(seen)
+        pairs = [*_pairs(woven, seen, recipe), *_alone(loom, seen)]
     note = f"{said}; seed {recipe.seed}, recipe {digest}"
     picture = before_after(pairs, path.name, note, recipe.source.seg_classes or ())
-    target = out or Path(f"{path.stem}-preview.png")
-    picture.save(target)
-    console.print(f"{said}: {target}", soft_wrap=True)
+    save_picture(picture, target)
+    console.print(f"{said}: {target}", soft_wrap=True, markup=False, highlight=False)
+    _tell_failed([copy.row for copy in woven if copy.row.status == "failed"], console)
     return target
+
+
+def _tell_failed(rows: Sequence[IndexRow], console: Console) -> None:
+    if rows:
+        first = rows[0]
+        why = ": ".join(filter(None, (first.source_key, first.reason, first.detail)))
+        text = f"{len(rows)} of them failed; {why}"
+        console.print(text, style="yellow", soft_wrap=True, markup=False, highlight=False)
 
 
 def op_sheets(recipe_path: str | Path, n: int, console: Console) -> Iterator[tuple[str, Image]]:

@@ -39,10 +39,10 @@ from pipeline.claim import wait_for_gc
 from pipeline.croissant import describe
 from pipeline.index_files import (
     index_batches,
-    open_sink,
     published_path,
     published_runs,
     sink_errors,
+    sink_there,
 )
 from pipeline.publication import current_runs, publish_again
 from pipeline.regate import (
@@ -102,7 +102,7 @@ class _Origin:
 
 def regate(sink: str, file: Path, run: str, console: Console) -> None:
     """Judges again the run that is named, or all; every file and every run is checked first."""
-    store = open_sink(sink)
+    store = sink_there(sink)
     document, gates = load_gates(file)
     due = [one for one in _origins(store, run) if not _done(store, one, gates, console)]
     lacking: dict[str, list[Lacking]] = {}

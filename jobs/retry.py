@@ -31,10 +31,10 @@ from jobs.plan import Retry, RunPlan
 from jobs.record import record_exists
 from pipeline.index_files import (
     index_batches,
-    open_sink,
     published_runs,
     read_index,
     sink_errors,
+    sink_there,
 )
 from pipeline.model import ModelCard
 from pipeline.model_check import check_models, digests
@@ -65,7 +65,7 @@ class _Family:
 def retry(sink: str, run: str | None, console: Console) -> None:
     """Starts, or resumes, the retry of every run that has something to retry."""
     nothing = True
-    for planned in retries(open_sink(sink), run, console):
+    for planned in retries(sink_there(sink), run, console):
         augment_plan(planned, console)
         nothing = False
     if nothing:

@@ -21,9 +21,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jobs.picture_file import save_picture
 from jobs.sheet import written
 from jobs.verdict import RunVerdict, verdicts_on
-from pipeline.index_files import read_index
+from pipeline.index_files import read_index, sink_there
 from pipeline.publication import current_runs
 from pipeline.shards import scan_shard
 from pipeline.sheet import Pair, before_after, readable
@@ -40,7 +41,7 @@ PICTURED: Final = 16
 
 def show(sink: str, key: str, console: Console) -> Path:
     """Prints the history and writes `<key>-history.png` right here; returns its path."""
-    store = Store(sink)
+    store = sink_there(sink)
     rows = _history(sink, read_index(store, current_runs(store, pending=True), pending=True), key)
     first = rows[0]
     plans = {run: _plan(store, run) for run in {row.run for row in rows}}
@@ -51,7 +52,7 @@ def show(sink: str, key: str, console: Console) -> Path:
     pairs, note = _pairs(store, rows[:PICTURED], plans)
     names = plans[first.run].source.seg_classes or ()
     target = Path(f"{first.source_key.replace('/', '-')}-history.png")
-    before_after(pairs, f"{first.source_key} in {sink}", note, names).save(target)
+    save_picture(before_after(pairs, f"{first.source_key} in {sink}", note, names), target)
     console.print(Text(f"its picture: {target}"), soft_wrap=True)
     return target
 

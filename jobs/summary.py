@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jobs.counts import Counts
+from jobs.counts import Counts, counted
 from jobs.live import Pace
 from jobs.plan import RunPlan
 from jobs.rare import rare_table
@@ -37,7 +37,8 @@ def print_plan(planned: RunPlan, done: AbstractSet[str], console: Console) -> No
     for shard in planned.shards:
         chunks = [chunk for chunk in planned.chunks if chunk.shard == shard]
         samples = sum(len(chunk.samples) for chunk in chunks)
-        table.add_row("source", f"{shard.url}: {samples} samples, {len(chunks)} chunks")
+        many = f"{counted(samples, 'sample')}, {counted(len(chunks), 'chunk')}"
+        table.add_row("source", escape(f"{shard.url}: {many}"))
     for line in finding_lines(planned.findings, SHOWN_BEFORE):
         table.add_row("[yellow]finding[/yellow]", escape(line))
     for name, card in planned.cards.items():
@@ -55,7 +56,7 @@ def print_plan(planned: RunPlan, done: AbstractSet[str], console: Console) -> No
     if recipe.publish is not None:
         words = f"only if {recipe.publish.require}, by {recipe.publish.lift}"
         table.add_row("publish", escape(words))
-    table.add_row("sink", recipe.sink)
+    table.add_row("sink", escape(recipe.sink))
     for name, text in _output_rows(recipe):
         table.add_row(name, text)
     console.print(table)
@@ -107,14 +108,14 @@ def print_summary(planned: RunPlan, counts: Counts, pace: Pace, console: Console
         table.add_row("pace", f"{pace.rate:.1f} images/s, {pace.images} in {pace.seconds:.0f} s")
     for line in finding_lines(planned.findings, SHOWN_AFTER):
         table.add_row("[yellow]finding[/yellow]", escape(line))
-    table.add_row("shards", store.at("shards"))
-    table.add_row("index", store.at(published_path(run)))
-    table.add_row("record", store.at(record_path(run)))
-    table.add_row("pictures", store.at(sheet_path(run)))
+    table.add_row("shards", escape(store.at("shards")))
+    table.add_row("index", escape(store.at(published_path(run))))
+    table.add_row("record", escape(store.at(record_path(run))))
+    table.add_row("pictures", escape(store.at(sheet_path(run))))
     tracking = planned.recipe.tracking
     if tracking.uri is not None:
         table.add_row("MLflow", look_command(tracking) or without_secrets(tracking.uri))
-    table.add_row("check", f"noiseloom verify {planned.recipe.sink} --replay 8")
+    table.add_row("check", escape(f"noiseloom verify {planned.recipe.sink} --replay 8"))
     console.print(table)
 
 

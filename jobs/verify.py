@@ -33,7 +33,7 @@ from jobs.audit import (
 from jobs.audit_tars import check_quarantine, check_quarantined, check_shard
 from jobs.record import record_path
 from jobs.replay import Replayer, spread
-from pipeline.index_files import open_sink, pending_runs, published_runs, read_index
+from pipeline.index_files import pending_runs, published_runs, read_index, sink_there
 from pipeline.sink import TARS
 from pipeline.slots import Slot, read_slots, superseded
 from pipeline.store import Store
@@ -47,7 +47,7 @@ CHECKERS: Final = 2
 
 def verify(sink: str, replay: int, console: Console) -> int:
     """Checks the sink, prints what was found, and returns the exit code."""
-    store = open_sink(sink)
+    store = sink_there(sink)
     runs, slots, findings = _read_runs(store)
     rows = [row for run in runs for row in run.rows]
     again = superseded(slots, {run.name for run in runs if run.published})

@@ -71,7 +71,9 @@ def report(name: str, problems: Sequence[Problem], lines: dict[Place, int] | Non
         line = _line(problem.place, known)
         where = f"line {line}, " if line else ""
         text.append(f"  {where}{problem.place_text}: {problem.says}")
-        text.extend(f"      {hint}" for hint in problem.hints)
+        hints = [f"      {hint}" for hint in problem.hints]
+        # Said once: a file of another kind has a dozen keys that are not legal here.
+        text.extend(hint for hint in hints if "legal keys: " not in hint or hint not in text)
     if len(problems) > len(shown):
         text.append(f"  ... and {len(problems) - len(shown)} more")
     return "\n".join(text)

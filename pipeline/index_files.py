@@ -40,11 +40,28 @@ TRIES: Final = 8
 
 
 def open_sink(url: str) -> Store:
-    """The sink that a command names; SinkError where it is not a place at all."""
+    """The sink that is named, there or not yet; SinkError where it is no place for one."""
     try:
-        return Store(url)
+        store = Store(url)
     except ValueError as error:
         raise SinkError(str(error)) from None
+    folder = store.local
+    with sink_errors(store):
+        for place in () if folder is None else (folder, *folder.parents):
+            if place.exists() and not place.is_dir():
+                what = "a file" if place == folder else f"{place} is a file"
+                raise SinkError(f"{url}: {what}; a sink is a folder")
+    return store
+
+
+def sink_there(url: str) -> Store:
+    """The sink that a command looks at; SinkError where there is none. In an object store there are
+    no folders: one that is misspelt is like one that is empty.
+    """
+    store = open_sink(url)
+    if store.local is not None and not store.local.exists():
+        raise SinkError(f"{url}: there is no such folder; `sink:` of a recipe names it")
+    return store
 
 
 def published_path(run: str) -> str:

@@ -94,9 +94,9 @@ def expand_shards(patterns: Sequence[str]) -> list[str]:
         try:
             found = expand(pattern)
         except (OSError, ValueError) as error:
-            raise SourceError(f"source.shards: {pattern!r}: {error}") from error
+            raise SourceError(f"shards: {pattern!r}: {error}") from error
         if not found:
-            raise SourceError(f"source.shards: {pattern!r} matches no file")
+            raise SourceError(f"shards: {pattern!r} matches no file")
         urls |= dict.fromkeys(found)
     return list(urls)
 

@@ -22,11 +22,13 @@ from rich.table import Table
 
 from jobs.cluster.api import Job, Jobs, find_job, job_digest
 from jobs.live import clock
-from pipeline.index_files import open_sink
+from pipeline.index_files import open_sink, sink_there
 from pipeline.progress import Progress, progress_of, runs_in
 from schemas.errors import NoiseloomError
 
 WIDE: Final = 120
+NARROW: Final = 90
+"""Columns of a terminal: there the names of runs need all the room."""
 
 _LIVE: Final = ("planned", "under way", "committed")
 
@@ -43,15 +45,15 @@ class Line:
 
 
 def is_sink(name: str) -> bool:
-    """Whether this names a sink, and not a job: a URL, a path, or a folder that is there."""
-    return "/" in name or Path(name).is_dir()
+    """Whether this names a sink, and not a job: a URL, a path, or something that is there."""
+    return "/" in name or Path(name).exists()
 
 
 def sink_lines(sink: str, jobs: Sequence[Job] = ()) -> list[Line]:
     """Every run of the sink, the one that changed last at the end; with the jobs of the cluster, if
     it was asked.
     """
-    store = open_sink(sink)
+    store = sink_there(sink)
     here = [job for job in jobs if _same(job.metadata.get("sink"), sink)]
     found = progress_of(store, runs_in(store))
     lines = [Line(_job_of(one, here), one) for one in found]
@@ -107,9 +109,14 @@ def wide_console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=WIDE)
 
 
-def print_lines(lines: Sequence[Line], console: Console, now: datetime | None = None) -> None:
-    """The table, and below it where MLflow is, and what went wrong."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def print_lines(
+    lines: Sequence[Line], console: Console, otherwise: str = "", now: datetime | None = None
+) -> None:
+    """The table, and below it where MLflow is, and what went wrong; `otherwise` without a line."""
+    if not lines:
+        console.print(otherwise, markup=False, highlight=False, soft_wrap=True)
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, int(console.width > NARROW), 0, 0))
     for name in ("run, job", "state"):
         table.add_column(name, overflow="fold")
     for name in ("chunks", "img/s", "kept", "rejected", "failed", "left", "changed"):

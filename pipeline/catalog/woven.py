@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from pipeline.arrow_numpy import to_numpy
 from pipeline.catalog.catalog import NONE, Catalog, Tar, joined
 from pipeline.conditions import Where, held
-from pipeline.index_files import index_batches, open_sink, published_runs, sink_errors
+from pipeline.index_files import index_batches, published_runs, sink_errors, sink_there
 from pipeline.store import Store
 from pipeline.where import parse
 from schemas.errors import SinkError
@@ -37,7 +37,7 @@ def woven(
     `layout`: what the members are called, where the plans of the runs are gone. SinkError where a
     run is not published, RecipeError where `where` is wrong.
     """
-    store = open_sink(sink)
+    store = sink_there(sink)
     condition = None if where is None else parse(where)
     with sink_errors(store):
         _check_published(store, runs)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from jobs.augment import dry_run
 from tests.jobs.sinks import planned_run
 
 
-def noiseloom(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def noiseloom(*arguments: str, cwd: Path, columns: int = 100) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from jobs.cli import main; main()", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "100"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "COLUMNS": f"{columns}",
+    }
     return subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, check=False, env=environment
     )
@@ -99,3 +106,26 @@ def test_a_message_with_brackets_is_printed_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("source: {shards: []}\nsink: x\nops: [{kind: '[red]'}]\n")
     done = noiseloom("run", "r.yaml", cwd=tmp_path)
     assert 'ops[0].kind: there is no kind "[red]"' in done.stderr
+
+
+def test_no_line_of_help_ends_in_mid_sentence_on_80_columns(tmp_path: Path) -> None:
+    """Of the longer texts each line ends as it was written, and none is wrapped."""
+    for command in ("import voc", "import yolo"):
+        done = noiseloom(*command.split(), "--help", cwd=tmp_path, columns=80)
+        text = done.stdout.partition("╭")[0]
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        assert all(line.endswith((".", "]")) or "noiseloom" in line for line in lines), lines
+
+
+@pytest.mark.parametrize("option", ["--run", "--runs"])
+def test_export_names_runs_as_the_other_commands_do(tmp_path: Path, option: str) -> None:
+    (tmp_path / "out").mkdir()
+    done = noiseloom("export", "coco", "out", "coco", option, "cells-1", cwd=tmp_path)
+    assert done.returncode == 3
+    assert done.stderr == "out: no run cells-1 is published; there are: none\n"
+
+
+def test_a_terminal_shows_that_the_recipe_is_being_checked(recipe: Path) -> None:
+    out = io.StringIO()
+    dry_run(recipe, Console(file=out, force_terminal=True, width=100))
+    assert "checking the recipe" in out.getvalue()

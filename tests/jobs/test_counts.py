@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jobs.counts import counts_of
+from jobs.counts import counted, counts_of
 from schemas.index import Repair, rows_to_table
 from tests.pipeline.rows import row
 
@@ -25,3 +25,7 @@ def test_a_repair_of_a_source_is_counted_once_whatever_became_of_its_copies() ->
     assert counts.repairs == {("box_empty", "drop_box"): 2, ("box_out_of_range", "clip"): 3}
     assert counts.repairs_text() == "box_empty drop_box 2, box_out_of_range clip 3"
     assert counts.figures()["repair.box_empty.drop_box"] == 2
+
+
+def test_one_is_not_plural() -> None:
+    assert [counted(n, "chunk") for n in (0, 1, 2)] == ["0 chunks", "1 chunk", "2 chunks"]

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from jobs.picture_file import save_picture
 from jobs.preview import preview
 from pipeline.sheet import Pair
-from schemas.errors import NoiseloomError
+from schemas.errors import NoiseloomError, RecipeError, SinkError
 from tests.jobs.sinks import planned_run
 
 
@@ -95,3 +96,34 @@ def test_a_mistake_in_the_recipe_is_told_before_anything_is_read(tmp_path: Path)
     recipe.write_text("source: {shards: nowhere.tar}\nsink: out\nops: [{kind: clasic}]\n")
     with pytest.raises(NoiseloomError, match="classic"):
         preview(recipe, 2, None, quiet())
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("gone/a.png", "there is no folder"),
+        ("a.xyz", "its name must end with .png"),
+        (".", "a folder; name the picture"),
+    ],
+)
+def test_a_picture_that_cannot_be_written_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, said: str
+) -> None:
+    monkeypatch.setattr("jobs.preview.load_recipe", None)
+    with pytest.raises(RecipeError, match=said):
+        preview(tmp_path / "cells.yaml", 1, tmp_path / out, quiet())
+
+
+def test_a_disk_that_takes_no_picture_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(SinkError, match=r"a.png: Is a directory"):
+        save_picture(Image.new("RGB", (4, 4)), tmp_path / "a.png")
+
+
+def test_copies_that_failed_are_told_with_the_first_reason(tmp_path: Path) -> None:
+    recipe = planned_run(tmp_path).file
+    recipe.write_text(recipe.read_text().replace("[cell]", "[nucleus]"))
+    console = quiet()
+    preview(recipe, 3, tmp_path / "a.png", console)
+    assert isinstance(console.file, io.StringIO)
+    assert "3 of them failed; s00: unknown_format: neither JPEG" in console.file.getvalue()

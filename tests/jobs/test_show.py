@@ -99,5 +99,6 @@ def test_a_misspelt_key_is_told_the_nearest_ones(planned: RunPlan, tell: Tell) -
 
 
 def test_a_sink_without_an_index_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
     with pytest.raises(SinkError, match="there is no index"):
         show(str(tmp_path / "empty"), "s02", Console(file=io.StringIO()))

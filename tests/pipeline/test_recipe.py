@@ -116,6 +116,12 @@ def test_a_mistake_is_named_with_its_place_and_what_is_legal(
     assert "line " in said
 
 
+def test_the_same_list_of_legal_keys_is_said_once(written: Path) -> None:
+    said = mistake(written, "seed: 3", "oops: 1\nsteps: 2")
+    assert ": 2 mistakes\n" in said
+    assert said.count("legal keys: ") == 1
+
+
 def test_a_class_that_the_source_does_not_name_is_a_mistake(written: Path) -> None:
     written.write_text(written.read_text().replace("a.tar,", "a.tar, classes: [cell, dot],"))
     said = mistake(written, "model: denoiser,", "model: denoiser, classes: [dot, cel],")

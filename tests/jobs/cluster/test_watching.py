@@ -31,7 +31,7 @@ def console() -> tuple[Console, io.StringIO]:
 
 def shown(lines: list[Line]) -> str:
     to, text = console()
-    print_lines(lines, to, NOW)
+    print_lines(lines, to, now=NOW)
     return text.getvalue()
 
 
