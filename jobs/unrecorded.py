@@ -16,10 +16,10 @@ from typing import Any
 from rich.console import Console
 
 from jobs.audit import Follows
-from jobs.counts import counts_of
+from jobs.counts import count_run
 from jobs.follow import write_follows_record
 from jobs.record import counts_record, record_path
-from pipeline.index_files import published_runs, read_index, sink_errors
+from pipeline.index_files import index_batches, published_runs, sink_errors
 from pipeline.store import Store
 from pipeline.turns import Spent, Turn
 
@@ -54,12 +54,15 @@ def record_unrecorded(store: Store, recipe: str, mine: Turn, console: Console) -
 
 
 def _write(store: Store, run: str, plan: dict[str, Any], spent: Spent) -> None:
-    index = read_index(store, [run])
-    sources = {*zip(index["chunk"].to_pylist(), index["source_key"].to_pylist(), strict=True)}
+    sources = {
+        sample
+        for batch in index_batches(store, run, ["chunk", "source_key"])
+        for sample in zip(*(batch[n].to_pylist() for n in batch.schema.names), strict=True)
+    }
     record = {
         **{name: plan[name] for name in ("run", "digest", "recipe", "models", "source")},
         "findings": plan["findings"],
-        "counts": counts_record(counts_of(index)),
+        "counts": counts_record(count_run(store, run)),
         "verdict": None,
         "cost": {
             "samples": len(sources),

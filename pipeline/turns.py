@@ -7,10 +7,11 @@ Whoever starts says so, and again every 20 s; whoever starts beside it waits, an
 is left when the other has ended. No clock is compared: a start is taken for dead when its process
 is gone from this machine, or when no new beat of it came while somebody waited for two minutes. It
 may live after all, and a network may hide it: then both work, and lose nothing but time, since a
-chunk is published once whatever runs do (`pipeline.slots`).
+chunk is published once whatever runs do (`pipeline.slots`). One that was taken for dead says no
+more.
 
-Of those that wait the first by name begins; one that finds another at
-work when it has begun steps back. The last beat holds the seconds that the start has spent in ops,
+Of those that wait the first by name begins; one that finds another at work when it has begun steps
+back. The last beat holds the seconds that the start has spent in ops,
 and stays until the run is finished: so a run knows what it cost, over all its starts.
 """
 
@@ -173,9 +174,11 @@ class Turn:
     def end(self) -> None:
         """The start is over, however it ended."""
         self._over.set()
-        with self._beating:
-            if self._path:
+        with self._beating, sink_errors(self._store):
+            if self._run and self._path:
                 self._say(ENDED)
+            elif self._path:
+                self._store.delete(self._path)
 
     def _beat(self) -> None:
         with self._beating:
@@ -187,6 +190,10 @@ class Turn:
         text = json.dumps({"run": self._run, **asdict(self._spent)})
         path, last = f"{self._folder}/{self._me}.{number}.json", self._path
         with sink_errors(self._store):
+            if last and not self._store.exists(last):  # it was taken for dead: that stands
+                self._over.set()
+                self._path = ""
+                return
             self._store.create(path, text.encode())
             self._path = path
             if last:

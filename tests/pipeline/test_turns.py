@@ -9,7 +9,7 @@ import pytest
 
 from pipeline import turns
 from pipeline.store import Store
-from pipeline.turns import turn
+from pipeline.turns import beats, turn
 
 
 def test_who_waits_for_long_is_not_taken_for_gone(
@@ -71,3 +71,22 @@ def test_who_was_silent_and_has_ended_meanwhile_is_no_trouble(
     monkeypatch.setattr(Store, "create", begins)
     with turn(store, "cells", lambda _: None) as mine:
         assert mine.waited
+
+
+def test_a_start_that_came_to_no_run_leaves_nothing(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with turn(store, "cells", lambda _: None):
+        pass
+    assert beats(store, "sessions/cells") == []
+
+
+def test_one_that_was_taken_for_dead_and_lives_says_no_more(tmp_path: Path) -> None:
+    """Whoever went on in its place has forgotten it with the end of the run."""
+    store = Store(str(tmp_path))
+    with turn(store, "cells", lambda _: None) as mine:
+        mine.plan("cells-1")
+        (beat,) = beats(store, "sessions/cells")
+        store.delete(beat.path)
+        mine.plan("cells-1")
+        assert beats(store, "sessions/cells") == []
+    assert beats(store, "sessions/cells") == []
