@@ -111,7 +111,11 @@ def _overview(spread: Spread, shares: Sequence[float]) -> Table:
     table = _table("scores", "copies", *map(_share, shares), "low to high")
     table.padding, table.pad_edge = (0, 1, 0, 0), False
     for name in spread.scores:
-        table.add_row(*_cells(lines_of(spread, name, shares, BINS)[0], name))
+        table.add_row(
+            *_cells(
+                lines_of(spread, name, shares, BINS if shares is SHARES else BINS // 2)[0], name
+            )
+        )
     return table
 
 
