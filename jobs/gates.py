@@ -30,6 +30,9 @@ from pipeline.store import Store
 from schemas.errors import SinkError
 
 SHARES: Final = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
+FEW: Final = (0, 0.05, 0.5, 0.95, 1)
+WIDE: Final = 100
+"""Columns of a terminal: on a narrower one all shares would be cut off."""
 AT: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 BINS: Final = 16
 SHOWN: Final = 12
@@ -54,7 +57,7 @@ def gates(
     if not spread.scores:
         console.print("no copy has a score: the recipes had no gates", style="yellow")
     elif score is None:
-        console.print(_overview(spread))
+        console.print(_overview(spread, FEW if console.width < WIDE else SHARES))
         console.print(f"per class and op, and what thresholds keep: --score {looked_at[0]}")
     for name in looked_at if score is not None else ():
         console.print(_spread_table(spread, name))
@@ -103,11 +106,16 @@ def _statuses(spread: Spread, runs: Sequence[str]) -> Table:
     return table
 
 
-def _overview(spread: Spread) -> Table:
+def _overview(spread: Spread, shares: Sequence[float]) -> Table:
     """A line for each score, over all copies that have it."""
-    table = _table("scores", "copies", *map(_share, SHARES), "low to high")
+    table = _table("scores", "copies", *map(_share, shares), "low to high")
+    table.padding, table.pad_edge = (0, 1, 0, 0), False
     for name in spread.scores:
-        table.add_row(*_cells(lines_of(spread, name, SHARES, BINS)[0], name))
+        table.add_row(
+            *_cells(
+                lines_of(spread, name, shares, BINS if shares is SHARES else BINS // 2)[0], name
+            )
+        )
     return table
 
 

@@ -56,6 +56,9 @@ def verify(sink: str, replay: int, console: Console) -> int:
     findings += check_quarantined(rows)
     replayed = spread(kept, replay)
     by_tar = _by_tar(rows)
+    if not console.is_terminal:  # there the bar says nothing, and decoding may take minutes
+        text = f"{store.url}: checking {len(by_tar)} tars of {len(rows)} copies"
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
     with _progress(console) as progress:
         task = progress.add_task("tars", total=len(by_tar))
         for found in _check_tars(store, by_tar, {run.name: run for run in runs}):

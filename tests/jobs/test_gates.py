@@ -115,3 +115,15 @@ def test_the_command_writes_below_out_by_default(
     done = CliRunner().invoke(app, ["gates", planned.recipe.sink, "--run", planned.run])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out" / "gates-out" / "index.html").is_file()
+
+
+def test_no_number_of_the_overview_is_cut_off_on_80_columns(
+    planned: RunPlan, tmp_path: Path
+) -> None:
+    text = io.StringIO()
+    gates(planned.recipe.sink, None, None, tmp_path, Console(file=text, width=80))
+    table = text.getvalue().partition("scores")[2]
+    heads = next(line for line in table.splitlines() if "copies" in line)
+    assert heads.split() == ["copies", "least", "5%", "median", "95%", "most", "low", "to", "high"]
+    lines = [line for line in table.splitlines() if line.startswith(" fidelity.")]
+    assert lines and not [line for line in lines if "…" in line[:63]]

@@ -67,6 +67,11 @@ def test_a_sound_sink_is_told_as_such(out: Path) -> None:
     assert "1 runs, 14 copies (12 kept, 0 rejected, 2 failed), 4 tars, 5 made again" in text
 
 
+def test_a_file_is_told_what_is_being_checked_before_it_is(out: Path) -> None:
+    _, text = said(out)
+    assert text.startswith(f"{out}: checking 4 tars of 14 copies\n")
+
+
 def test_an_empty_sink_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="no run has committed"):
         said(tmp_path)
