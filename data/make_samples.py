@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.tar import walk, write_tar
+from pipeline.tars.tar import walk, write_tar
 from schemas.index import Member
 from schemas.members import split_name
 

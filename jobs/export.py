@@ -20,8 +20,8 @@ from pipeline.catalog import Catalog, woven
 from pipeline.exporting.export import Format, export
 from pipeline.exporting.writer import ClassNames, Tally
 from pipeline.importing.writing import check_free
-from pipeline.index_files import published_path, read_table, sink_there
-from pipeline.publication import current_runs
+from pipeline.index.files import published_path, read_table, sink_there
+from pipeline.sink.publication import current_runs
 from schemas.errors import RecipeError, SinkError
 
 _SPLIT: Final = re.compile(r"[\w-]+")

@@ -1,9 +1,9 @@
 """`noiseloom gc SINK [--dry-run] [--abandon RUN]`: removes what nothing refers to.
 
 Safe at any time, also beside live runs: what a run under way may still commit stays, and so does
-all that a run which was killed needs to go on (`pipeline.leftovers`). A run that nobody will ever
-finish holds its leftovers for good, and is named in the table: start it again, or `--abandon` it,
-which deletes its plan and what it has committed. What is published is never touched.
+all that a run which was killed needs to go on (`pipeline.sink.leftovers`). A run that nobody will
+ever finish holds its leftovers for good, and is named in the table: start it again, or `--abandon`
+it, which deletes its plan and what it has committed. What is published is never touched.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.claim import CLAIMS, claimed
-from pipeline.index_files import sink_errors, sink_there
-from pipeline.leftovers import (
+from pipeline.index.files import sink_errors, sink_there
+from pipeline.sink.claim import CLAIMS, claimed
+from pipeline.sink.leftovers import (
     Leftover,
     OpenRun,
     Survey,
@@ -27,7 +27,7 @@ from pipeline.leftovers import (
     remove,
     survey,
 )
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 
 def dry_run(sink: str, abandon: str | None, console: Console) -> None:

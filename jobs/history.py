@@ -23,10 +23,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.index_files import PENDING, READERS, published_runs, sink_errors, sink_there
-from pipeline.progress import mlflow_link
-from pipeline.slots import given_up, owners, read_slots
-from pipeline.store import Store
+from pipeline.index.files import PENDING, READERS, published_runs, sink_errors, sink_there
+from pipeline.sink.progress import mlflow_link
+from pipeline.sink.slots import given_up, owners, read_slots
+from pipeline.storage.store import Store
 from schemas.errors import SinkError
 
 RUNS: Final = "runs"

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from jobs.counts import counted
+from jobs.run.counts import counted
 from pipeline.importing.card import class_counts, source_block
 from pipeline.importing.converting import Imported, convert
 from pipeline.importing.records import Dataset

@@ -22,7 +22,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from jobs.ray_session import hush_ray
-from pipeline.pools import Cluster, Node, absent, asks, offers
+from pipeline.flow.pools import Cluster, Node, absent, asks, offers
 from pipeline.recipe import FullRecipe
 from pipeline.stages import Stage
 from schemas.errors import RecipeError

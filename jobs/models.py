@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jobs.lift_test import recipes_of
+from jobs.lift.files import recipes_of
 from pipeline.adapters.diffusers.errors import first_line
 from pipeline.adapters.diffusers.hub import commit_of, is_repository
 from pipeline.model_check import check_models

@@ -7,7 +7,7 @@ from typing import Final
 
 from PIL.Image import Image
 
-from pipeline.trouble import storage_error
+from pipeline.storage.trouble import storage_error
 from schemas.errors import RecipeError, SinkError
 
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp")

@@ -20,15 +20,15 @@ from PIL.Image import Image
 from rich.console import Console
 
 from jobs.picture_file import check_picture, save_picture
-from pipeline.fingerprinting import fingerprints
-from pipeline.index_files import open_sink
-from pipeline.known import Known, known_path, missing_of, read_fingerprints
+from pipeline.chain.weave import RunContext, WovenCopy, weave_chunk
+from pipeline.flow.fingerprinting import fingerprints
+from pipeline.index.files import open_sink
+from pipeline.known.images import Known, known_path, missing_of, read_fingerprints
 from pipeline.model import Models
 from pipeline.model_check import check_models, digests
+from pipeline.pictures.sheet import Pair, before_after, readable, title
 from pipeline.recipe import FullRecipe, load_recipe, needs_known, needs_peers
-from pipeline.shards import Scan
-from pipeline.sheet import Pair, before_after, readable, title
-from pipeline.source import (
+from pipeline.source.plan import (
     Chunk,
     EncodedSample,
     around,
@@ -36,8 +36,8 @@ from pipeline.source import (
     read_chunk,
     scan_shard,
 )
+from pipeline.source.shards import Scan
 from pipeline.stages import load_models_of
-from pipeline.weave import RunContext, WovenCopy, weave_chunk
 from schemas.errors import RecipeError
 from schemas.index import IndexRow
 

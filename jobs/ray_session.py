@@ -20,7 +20,7 @@ from contextlib import contextmanager
 
 from jobs.last_word import last_word
 from jobs.stopping import sigterm_kept
-from pipeline.trouble import storage_error
+from pipeline.storage.trouble import storage_error
 from schemas.errors import NoiseloomError, RunError
 
 QUIET = {

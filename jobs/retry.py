@@ -25,11 +25,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
-from jobs.audit import PlanFile, read_run_file
-from jobs.augment import augment_plan
-from jobs.plan import Retry, RunPlan
-from jobs.record import record_exists
-from pipeline.index_files import (
+from jobs.run.augment import augment_plan
+from jobs.run.plan import Retry, RunPlan
+from jobs.run.record import record_exists
+from jobs.verify.audit import PlanFile, read_run_file
+from pipeline.index.files import (
     index_batches,
     published_runs,
     read_index,
@@ -38,11 +38,11 @@ from pipeline.index_files import (
 )
 from pipeline.model import ModelCard
 from pipeline.model_check import check_models, digests
-from pipeline.publication import current_runs
-from pipeline.quarantine import path_in_sink
 from pipeline.recipe import FullRecipe
-from pipeline.source import Chunk, scan_shard
-from pipeline.store import Store
+from pipeline.sink.publication import current_runs
+from pipeline.sink.quarantine import path_in_sink
+from pipeline.source.plan import Chunk, scan_shard
+from pipeline.storage.store import Store
 from schemas.errors import ModelError, SinkError
 from schemas.index import IndexRow, table_to_rows
 from schemas.recipe import Budget, digest_of

@@ -23,7 +23,7 @@ from jobs.scheduling.kuberay import render_kuberay
 from jobs.scheduling.kubernetes import render_kubernetes
 from jobs.scheduling.night import Files, Night, make_night
 from jobs.scheduling.systemd import Machine, render_systemd
-from pipeline.trouble import storage_error
+from pipeline.storage.trouble import storage_error
 from schemas.errors import RecipeError, SinkError
 
 

@@ -22,14 +22,14 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.picture_file import save_picture
-from jobs.sheet import written
-from jobs.verdict import RunVerdict, verdicts_on
-from pipeline.index_files import read_index, sink_there
-from pipeline.publication import current_runs
-from pipeline.shards import scan_shard
-from pipeline.sheet import Pair, before_after, readable
-from pipeline.source import Chunk, read_chunk
-from pipeline.store import Store
+from jobs.run.sheet import written
+from jobs.run.verdict import RunVerdict, verdicts_on
+from pipeline.index.files import read_index, sink_there
+from pipeline.pictures.sheet import Pair, before_after, readable
+from pipeline.sink.publication import current_runs
+from pipeline.source.plan import Chunk, read_chunk
+from pipeline.source.shards import scan_shard
+from pipeline.storage.store import Store
 from schemas.errors import SinkError, SourceError
 from schemas.index import AppliedOp, IndexRow, table_to_rows
 from schemas.recipe import Source

@@ -2,9 +2,9 @@
 
 Inside `stoppable`, the first SIGTERM raises `Terminated` in the main thread. It is a
 KeyboardInterrupt, and everything closes as after Ctrl-C: work in hand is dropped, Ray goes down,
-MLflow's run ends as KILLED. The command exits with 143, and `jobs.cli` says the one line. A second
-SIGTERM, or Ctrl-C, ends it at once; so does the clock, should something that is asked to close not
-answer. What is committed stays in any case, and the same command goes on from there.
+MLflow's run ends as KILLED. The command exits with 143, and `jobs.cli.main` says the one line. A
+second SIGTERM, or Ctrl-C, ends it at once; so does the clock, should something that is asked to
+close not answer. What is committed stays in any case, and the same command goes on from there.
 """
 
 from __future__ import annotations

@@ -20,12 +20,12 @@ from typing import Any, Final
 
 import yaml
 
-from jobs.lift_test import LiftTest, lift_test_of, recipes_of
+from jobs.lift.files import LiftTest, lift_test_of, recipes_of
 from jobs.models import repositories
 from pipeline.config import read_document
 from pipeline.recipe import FullRecipe
-from pipeline.secrets import without_secrets
-from pipeline.store import SHARED, Store
+from pipeline.storage.secrets import without_secrets
+from pipeline.storage.store import SHARED, Store
 from schemas.errors import RecipeError
 
 MODELS: Final = "/models"

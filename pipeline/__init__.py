@@ -1,1 +1,1 @@
-"""The library: everything between source shards and output shards. Only `flow*.py` import ray."""
+"""The library: all between source and output shards. Only `flow/` and `metering.py` import ray."""

@@ -32,8 +32,8 @@ from pipeline.images.encoding import encode_ids, encode_image, encode_png
 from pipeline.images.formats import Picture, load, read_picture
 from pipeline.images.orientation import stored_size, upright
 from pipeline.images.png import PngHeader, check_rows, is_png, png_header
-from pipeline.labels import Labels, Rules, labelled_size, labels_json, read_labels
-from pipeline.source import EncodedSample
+from pipeline.labels.files import Labels, Rules, labelled_size, labels_json, read_labels
+from pipeline.source.plan import EncodedSample
 from schemas.errors import SampleError
 from schemas.recipe import Output, Source
 from schemas.sample import IGNORE_ID, ByteArray, ImageArray, Lineage, Sample

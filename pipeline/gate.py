@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
-from pipeline.known import Known
+from pipeline.known.images import Known
 from pipeline.model import Job, Models
 from schemas.sample import Sample
 from schemas.spec import Spec

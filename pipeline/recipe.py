@@ -157,7 +157,7 @@ def _unfit_lift(recipe: FullRecipe) -> Iterator[Problem]:
 
 
 def needs_known(recipe: FullRecipe) -> bool:
-    """Whether a gate of the recipe asks for all images of the source (`pipeline/known.py`)."""
+    """Whether a gate of the recipe asks for all images of the source (`pipeline/known`)."""
     return any(gate.needs_known for gate in recipe.gates)
 
 

@@ -27,10 +27,10 @@ import pyarrow.parquet as pq
 from pipeline.config import Document, read_document, report, validate
 from pipeline.gate import Gate, in_order
 from pipeline.gates import AnyGate
-from pipeline.index_files import index_batches
+from pipeline.index.files import index_batches
+from pipeline.index.score_columns import ScoreColumn, names_in, score_column
 from pipeline.problems import Problem, listed, shown
-from pipeline.score_columns import ScoreColumn, names_in, score_column
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from schemas.errors import RecipeError
 from schemas.index import INDEX_SCHEMA
 from schemas.recipe import digest_of

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from pipeline.codec import decode
-from pipeline.source import Chunk, EncodedSample, plan, read_chunk
+from pipeline.source.plan import Chunk, EncodedSample, plan, read_chunk
 from schemas.errors import SampleError
 from schemas.recipe import Source
 from schemas.sample import Sample

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import main
+from jobs.cli.main import main
 from tests.bad.code import CANARY
 from tests.pipeline.shards import sample_files, tar_of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from jobs.cli import app
+from jobs.cli.main import app
 from pipeline.recipe import load_recipe
 
 README = Path(__file__).parents[1] / "README.md"

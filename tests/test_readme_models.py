@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from pipeline.chain.weave import RunContext, WovenCopy, weave_chunk
 from pipeline.model_check import check_models
 from pipeline.models import load_models
 from pipeline.recipe import FullRecipe, load_recipe
-from pipeline.source import plan, read_chunk
-from pipeline.weave import RunContext, WovenCopy, weave_chunk
+from pipeline.source.plan import plan, read_chunk
 from tests import tiny_pipelines as tiny
 from tests.pipeline.adapters import networks
 from tests.pipeline.shards import painted, png, tar_of

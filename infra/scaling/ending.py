@@ -1,11 +1,11 @@
 """`python infra/scaling/ending.py --chunks 2500 5000`: what the end of a run takes in the driver.
 
 Chunks of 64 rows, as a run with one op and one gate leaves them, are counted, published, counted
-again, a contact sheet is chosen and the description written: all that `jobs.augment` does with the
-index of a run. Printed are the most memory that this took beyond what was there before, and seconds
-of CPU, for each number of chunks in a process of its own; two of them, of some row groups each,
-tell what a row takes. All chunks have the same 64 rows, so the index file is next to nothing: its
-own bytes, 270 a row in a real run, are held besides while it is written.
+again, a contact sheet is chosen and the description written: all that `jobs.run.augment` does with
+the index of a run. Printed are the most memory that this took beyond what was there before, and
+seconds of CPU, for each number of chunks in a process of its own; two of them, of some row groups
+each, tell what a row takes. All chunks have the same 64 rows, so the index file is next to nothing:
+its own bytes, 270 a row in a real run, are held besides while it is written.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ def main() -> None:
 
 def ended(chunks: int) -> dict[str, float]:
     """The end of a run of so many chunks."""
-    from jobs.counts import count_run
-    from jobs.sheet_choice import COLUMNS, chosen
-    from pipeline.croissant import describe
-    from pipeline.index_files import (
+    from jobs.run.counts import count_run
+    from jobs.run.sheet_choice import COLUMNS, chosen
+    from pipeline.index.croissant import describe
+    from pipeline.index.files import (
         index_batches,
         index_file,
         pending_path,
         rows_at,
     )
-    from pipeline.publication import publish
-    from pipeline.store import Store
+    from pipeline.sink.publication import publish
+    from pipeline.storage.store import Store
     from schemas.index import INDEX_SCHEMA
 
     with tempfile.TemporaryDirectory(prefix="noiseloom-scaling-") as folder:

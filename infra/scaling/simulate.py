@@ -1,7 +1,7 @@
 """`python infra/scaling/simulate.py --chunks 1000 5000`: what a chunk costs when it does nothing.
 
-A real run of `pipeline.flow.run_flow`, with a real Ray on this machine, over chunks of one tiny
-image with an op that mirrors it. For each number of chunks a process of its own: a shard is
+A real run of `pipeline.flow.graph.run_flow`, with a real Ray on this machine, over chunks of one
+tiny image with an op that mirrors it. For each number of chunks a process of its own: a shard is
 written, planned, woven, committed and published into a folder that is deleted afterwards. Printed
 are memory of the driver as it goes, and seconds and requests for each chunk; the numbers that
 `infra/SCALING.md` computes with.
@@ -78,9 +78,9 @@ def main() -> None:
 
 def measured(chunks: int) -> dict[str, Any]:
     """One run of so many chunks."""
-    from jobs.plan import make_plan, write_plan
-    from pipeline.index_files import published_path
-    from pipeline.publication import committed, publish
+    from jobs.run.plan import make_plan, write_plan
+    from pipeline.index.files import published_path
+    from pipeline.sink.publication import committed, publish
 
     with tempfile.TemporaryDirectory(prefix="noiseloom-scaling-") as name:
         folder = Path(name)
@@ -116,10 +116,10 @@ def parts(samples: int = 64, chunks: int = 4000) -> dict[str, float]:
     """What a planned sample and a chunk of 64 take in the driver, and a chunk of one row while it
     is published.
     """
-    from pipeline.index_files import index_file, pending_path
-    from pipeline.publication import publish
-    from pipeline.source import plan
-    from pipeline.store import Store
+    from pipeline.index.files import index_file, pending_path
+    from pipeline.sink.publication import publish
+    from pipeline.source.plan import plan
+    from pipeline.storage.store import Store
     from schemas.index import INDEX_SCHEMA
     from schemas.recipe import Source
 
@@ -162,8 +162,8 @@ def _flowed(planned: Any) -> dict[str, Any]:
 
     chunks, tenth = len(planned.chunks), max(1, len(planned.chunks) // 10)
     with ray_session(num_cpus=(os.cpu_count() or 1) + 1):
-        from pipeline.flow import run_flow
-        from pipeline.pools import Width
+        from pipeline.flow.graph import run_flow
+        from pipeline.flow.pools import Width
 
         driver_mb, marks = [_resident()], [(0, 0.0, 0.0, 0.0)]
         flow = run_flow(
@@ -222,13 +222,13 @@ def _write_stubs(path: Path, samples: int, first: int = 0) -> None:
 
 def _requests(chunk: Any, planned: Any) -> dict[str, int]:
     """What one chunk asks of the stores, by kind; a folder is asked as an object store would be."""
-    from pipeline.attempts import begin
-    from pipeline.sink import commit_chunk
-    from pipeline.source import read_chunk
-    from pipeline.store import Store
-    from pipeline.under_way import attempted, begun
-    from pipeline.weave import weave_chunk
-    from pipeline.woven import RunContext
+    from pipeline.chain.attempts import begin
+    from pipeline.chain.under_way import attempted, begun
+    from pipeline.chain.weave import weave_chunk
+    from pipeline.chain.woven import RunContext
+    from pipeline.sink.commit import commit_chunk
+    from pipeline.source.plan import read_chunk
+    from pipeline.storage.store import Store
 
     sink = Store("memory://requests")
     with _counted() as counts:
@@ -243,7 +243,7 @@ def _requests(chunk: Any, planned: Any) -> dict[str, int]:
 
 @contextmanager
 def _counted() -> Iterator[Counter[str]]:
-    from pipeline.store import Store
+    from pipeline.storage.store import Store
 
     kinds = {"read": "GET", "stat": "HEAD", "create": "PUT", "entries": "LIST", "list": "LIST"}
     real, counts = {name: getattr(Store, name) for name in kinds}, Counter[str]()

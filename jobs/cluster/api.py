@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from pipeline.problems import nearest
-from pipeline.secrets import without_secrets
+from pipeline.storage.secrets import without_secrets
 from schemas.errors import ClusterError
 from schemas.recipe import digest_of
 

@@ -71,7 +71,7 @@ def ended(job: Job, console: Console) -> int:
         return 0
     if job.state == "STOPPED":
         console.print(f"{job.id}: was told to stop", highlight=False)
-        return TERMINATED  # for which `jobs.cli` says what stays
+        return TERMINATED  # for which `jobs.cli.main` says what stays
     if job.exit_code:
         console.print(f"{job.id}: failed with exit code {job.exit_code}", highlight=False)
         return job.exit_code

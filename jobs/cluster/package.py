@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from jobs.lift_test import recipes_of
+from jobs.lift.files import recipes_of
 from jobs.models import repositories
 from jobs.travel import HELD, Package, Reach, inside, model_paths, packed
 from pipeline.recipe import FullRecipe, load_recipe

@@ -21,9 +21,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from jobs.cluster.api import Job, Jobs, find_job, job_digest
-from jobs.live import clock
-from pipeline.index_files import open_sink, sink_there
-from pipeline.progress import Progress, progress_of, runs_in
+from jobs.run.live import clock
+from pipeline.index.files import open_sink, sink_there
+from pipeline.sink.progress import Progress, progress_of, runs_in
 from schemas.errors import NoiseloomError
 
 WIDE: Final = 120

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from jobs.cluster.api import STOP_S, Job, Jobs, Order, family, job_metadata
 from jobs.travel import Package
-from pipeline.reach import SHARED_FOLDERS
+from pipeline.flow.reach import SHARED_FOLDERS
 from schemas.errors import BusyError, ClusterError
 
 _TRIES: Final = 5

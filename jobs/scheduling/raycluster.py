@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Final
 
 from jobs.cluster.api import job_metadata
-from jobs.lift_test import recipes_of
+from jobs.lift.files import recipes_of
 from jobs.scheduling import pods
 from jobs.scheduling.cloud import Cloud
 from jobs.scheduling.manifests import Folder, yaml_of

@@ -1,10 +1,10 @@
 """How large the workers of a cluster are, and how many: out of the recipe's pools.
 
 A worker holds as many actors of one pool as share one GPU, or one actor without; it has their CPUs
-and one more, for reading and writing (`pipeline.flow`). Stages that ask for the same share a group,
-which may get as many workers as all of them at their widest. `--nodes` names where workers with
-GPUs run, or all workers where none has any. The type of an accelerator is what the autoscaler has
-to be told before there is a node, and `--nodes` must make it true.
+and one more, for reading and writing (`pipeline.flow.graph`). Stages that ask for the same share a
+group, which may get as many workers as all of them at their widest. `--nodes` names where workers
+with GPUs run, or all workers where none has any. The type of an accelerator is what the autoscaler
+has to be told before there is a node, and `--nodes` must make it true.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from jobs.lift_test import lift_test_of
+from jobs.lift.files import lift_test_of
 from jobs.scheduling.cloud import Cloud
 from jobs.scheduling.night import Night
 from pipeline.stages import stages_of

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from jobs.lift_test import lift_test_of
+from jobs.lift.files import lift_test_of
 from jobs.scheduling.cron import WEEKDAYS, Cron, Field, runs
 from jobs.scheduling.night import RETRY_AFTER_S, Files, Night
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from schemas.errors import RecipeError
 
 STOP_S: Final = 60

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry import areas, clip
+from pipeline.labels.geometry import areas, clip
 from pipeline.model import ClassMap, Detections
 from pipeline.problems import shown
 from schemas.errors import ModelError

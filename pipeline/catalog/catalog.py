@@ -29,10 +29,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.codec import decode
-from pipeline.ranged import read_members
-from pipeline.source import EncodedSample
-from pipeline.store import Store
-from pipeline.trouble import storage_error
+from pipeline.source.plan import EncodedSample
+from pipeline.source.ranged import read_members
+from pipeline.storage.store import Store
+from pipeline.storage.trouble import storage_error
 from schemas.errors import NoiseloomError, SampleError, SinkError, SourceError
 from schemas.index import Member
 from schemas.recipe import Source

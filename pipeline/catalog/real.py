@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.catalog.catalog import NONE, ROLES, Catalog, Tar
-from pipeline.pick import Pick, pick_members
-from pipeline.shards import Scan, scan_shard
-from pipeline.source import expand_shards
-from pipeline.store import Store, split_url
+from pipeline.source.pick import Pick, pick_members
+from pipeline.source.plan import expand_shards
+from pipeline.source.shards import Scan, scan_shard
+from pipeline.storage.store import Store, split_url
 from schemas.errors import SourceError
 from schemas.index import Member
 from schemas.recipe import Source

@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from pipeline.arrow_numpy import to_numpy
 from pipeline.catalog.catalog import NONE, Catalog, Tar, joined
-from pipeline.conditions import Where, held
-from pipeline.index_files import index_batches, published_runs, sink_errors, sink_there
-from pipeline.store import Store
-from pipeline.where import parse
+from pipeline.index.arrow_numpy import to_numpy
+from pipeline.index.conditions import Where, held
+from pipeline.index.files import index_batches, published_runs, sink_errors, sink_there
+from pipeline.index.where import parse
+from pipeline.storage.store import Store
 from schemas.errors import SinkError
 from schemas.recipe import Source
 
@@ -31,8 +31,8 @@ READ: Final = ("status", "shard", "key", "members")
 def woven(
     sink: str, *, runs: Sequence[str], where: str | None = None, layout: Source | None = None
 ) -> Catalog:
-    """The kept samples of these published runs for which `where` holds (`pipeline.where`). What was
-    rejected is never among them, also where its bytes are in the sink.
+    """The kept samples of these published runs for which `where` holds (`pipeline.index.where`).
+    What was rejected is never among them, also where its bytes are in the sink.
 
     `layout`: what the members are called, where the plans of the runs are gone. SinkError where a
     run is not published, RecipeError where `where` is wrong.

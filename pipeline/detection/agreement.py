@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipeline.geometry import iou
+from pipeline.labels.geometry import iou
 from pipeline.model import Detections
 from schemas.sample import BoolArray, FloatArray, Instances, Sample
 

@@ -17,7 +17,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from pipeline.diffusion.tone import Curve, FloatImage, Tone
-from pipeline.geometry import areas, clip
+from pipeline.labels.geometry import areas, clip
 from pipeline.seeds import rng_for
 from schemas.sample import ByteArray, FloatArray, Sample
 

@@ -19,7 +19,7 @@ from pipeline.detection.crops import resized
 from pipeline.detection.network import DetectorConfig, build
 from pipeline.diffusion.folder import CONFIG_FILE, WEIGHTS_FILE, load_weights, write_model
 from pipeline.diffusion.tone import Tone
-from pipeline.geometry import clip
+from pipeline.labels.geometry import clip
 from pipeline.model import Detections
 from schemas.errors import ModelError
 from schemas.sample import ByteArray

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.exporting.writer import ClassNames, put
-from pipeline.geometry import areas, rle_encode
 from pipeline.importing.header import read_header
+from pipeline.labels.geometry import areas, rle_encode
 from schemas.sample import Sample
 
 PARTS: Final = ("images", "annotations")

@@ -29,7 +29,7 @@ from torchvision import tv_tensors
 
 from pipeline.catalog import Catalog
 from pipeline.feed.order import shuffled
-from pipeline.geometry import areas
+from pipeline.labels.geometry import areas
 from schemas.errors import RecipeError, SampleError
 from schemas.sample import IGNORE_ID, Sample
 

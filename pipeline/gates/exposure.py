@@ -19,10 +19,10 @@ from typing import Final, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.fingerprint import Floats
 from pipeline.gate import Gate, GateContext, Measured
 from pipeline.gates.fields import Range
 from pipeline.gates.planes import luma
+from pipeline.known.fingerprint import Floats
 from pipeline.model import Models
 from schemas.sample import Sample
 

@@ -27,9 +27,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.fingerprint import Floats, Look, looks, small_gray, turned
 from pipeline.gate import Gate, GateContext, Measured
 from pipeline.gates.planes import at_size, earlier_copies, luma, working_size
+from pipeline.known.fingerprint import Floats, Look, looks, small_gray, turned
 from pipeline.model import Models
 from schemas.sample import Sample
 

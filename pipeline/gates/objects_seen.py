@@ -20,7 +20,7 @@ from typing import Final
 
 from pipeline.detection.agreement import matched
 from pipeline.gates.once import once_each
-from pipeline.geometry import iou
+from pipeline.labels.geometry import iou
 from pipeline.model import Detections, Detector
 from schemas.sample import BoolArray, FloatArray, Instances, Sample
 

@@ -11,7 +11,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from pipeline.fingerprint import Floats
+from pipeline.known.fingerprint import Floats
 from schemas.sample import ImageArray, Sample
 
 LUMA: Final = (0.299, 0.587, 0.114)  # BT.601

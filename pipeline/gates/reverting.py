@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.gates.objects_seen import Seen
 from pipeline.gates.putting_back import Place, put_back
-from pipeline.regions import box_region, object_region
+from pipeline.labels.regions import box_region, object_region
 from schemas.sample import BoolArray, ByteArray, Sample
 
 

@@ -22,10 +22,10 @@ from typing import Final, Literal
 import cv2
 import numpy as np
 
-from pipeline.fingerprint import Floats
 from pipeline.gate import Gate, GateContext, Measured
 from pipeline.gates.fields import Range, outside
 from pipeline.gates.planes import at_size, luma
+from pipeline.known.fingerprint import Floats
 from pipeline.model import Models
 from schemas.sample import Sample
 

@@ -13,9 +13,9 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.geometry import rle_decode, rle_encode
 from pipeline.importing.findings import Finding, repaired
 from pipeline.importing.records import Box, Patch, Polygons, Rle, Runs
+from pipeline.labels.geometry import rle_decode, rle_encode
 from schemas.errors import SampleError
 
 FAR_OUT: Final = 8

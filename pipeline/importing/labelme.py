@@ -18,7 +18,6 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from pipeline.geometry import rle_encode
 from pipeline.importing.coco import numbers
 from pipeline.importing.files import (
     IMAGE_SUFFIXES,
@@ -32,6 +31,7 @@ from pipeline.importing.files import (
 from pipeline.importing.findings import Finding, dropped, image_dropped, noted, repaired
 from pipeline.importing.header import MAX_PIXELS
 from pipeline.importing.records import Annotation, Box, Dataset, Item, Patch, Polygons
+from pipeline.labels.geometry import rle_encode
 from schemas.errors import SourceError
 
 CIRCLE_ERROR_PX = 0.1

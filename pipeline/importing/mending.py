@@ -15,7 +15,7 @@ from typing import Final
 from pipeline.importing.drawing import ROUNDING_PX, box_of, draw
 from pipeline.importing.findings import Finding, dropped, repaired
 from pipeline.importing.records import Annotation, Box, Mask, ObjectId, Polygons, Runs
-from pipeline.labels import MAX_MASK_PIXELS
+from pipeline.labels.files import MAX_MASK_PIXELS
 from schemas.errors import SampleError
 
 DECIMALS: Final = 4

@@ -14,7 +14,6 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.geometry import iou, rle_encode
 from pipeline.importing.class_maps import ids_of, png_of, renumbered
 from pipeline.importing.drawing import box_of
 from pipeline.importing.findings import Finding, image_dropped, noted, repaired
@@ -22,6 +21,7 @@ from pipeline.importing.header import Header, read_header
 from pipeline.importing.mending import Instance, absolute, mend
 from pipeline.importing.records import Annotation, Dataset, Item, ObjectId, Runs
 from pipeline.importing.turning import array_to_stored, box_to_stored, runs_to_stored, swaps
+from pipeline.labels.geometry import iou, rle_encode
 from schemas.errors import SampleError
 from schemas.sample import IGNORE_ID, ByteArray
 
@@ -249,7 +249,7 @@ def _check_size(ids_hw: ByteArray, hw: tuple[int, int]) -> None:
 
 
 def _labels(instances: list[Instance], header: Header, *, masks: bool) -> dict[str, object]:
-    """As `pipeline.labels.labels_json` writes them, from runs instead of from pixels."""
+    """As `pipeline.labels.files.labels_json` writes them, from runs instead of from pixels."""
     record: dict[str, object] = {
         "boxes": [[_plain(x) for x in instance.box] for instance in instances],
         "labels": [instance.label for instance in instances],

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipeline.geometry import rle_decode, rle_encode
 from pipeline.images.orientation import INVERSE, stored_size, upright, upright_boxes
 from pipeline.importing.records import Box, Runs
+from pipeline.labels.geometry import rle_decode, rle_encode
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
 

@@ -21,7 +21,7 @@ from typing import Final
 
 from pipeline.importing.files import listing
 from pipeline.importing.packing import Packed
-from pipeline.tar import write_tar
+from pipeline.tars.tar import write_tar
 from schemas.errors import SinkError
 
 MAX_BYTES: Final = 256 * 2**20

@@ -17,8 +17,9 @@ from typing import Final, get_args
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.chain.weave import RunContext, weave_chunk
 from pipeline.gates import AnyGate
-from pipeline.index_files import open_sink, read_index, sink_errors
+from pipeline.index.files import open_sink, read_index, sink_errors
 from pipeline.lift.config import Arm, LiftConfig
 from pipeline.lift.denoisers import trained, training_digest
 from pipeline.lift.subset import Drawn
@@ -27,10 +28,9 @@ from pipeline.models import load_models
 from pipeline.ops import AnyOp
 from pipeline.recipe import FullRecipe, load_recipe
 from pipeline.samples import load_samples
-from pipeline.store import Store
-from pipeline.tar import write_tar
+from pipeline.storage.store import Store
+from pipeline.tars.tar import write_tar
 from pipeline.training.config import DenoiserTraining
-from pipeline.weave import RunContext, weave_chunk
 from schemas.errors import RecipeError, RunError
 from schemas.index import IndexRow, table_to_rows
 from schemas.models import NativeModel

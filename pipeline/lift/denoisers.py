@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipeline.index_files import sink_errors
+from pipeline.index.files import sink_errors
 from pipeline.lift.subset import Drawn, pool_of
 from pipeline.models import describe
-from pipeline.store import Store
-from pipeline.tar import write_tar
+from pipeline.storage.store import Store
+from pipeline.tars.tar import write_tar
 from schemas.models import NativeModel
 from schemas.recipe import Source, digest_of
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline.geometry import iou
+from pipeline.labels.geometry import iou
 from pipeline.model import Detections
 from schemas.sample import IGNORE_ID, BoolArray, ByteArray, FloatArray, Sample
 from schemas.spec import Spec

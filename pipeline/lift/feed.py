@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from pipeline.diffusion.tone import Curve, FloatImage, Tone
-from pipeline.geometry import areas, clip
+from pipeline.labels.geometry import areas, clip
 from pipeline.ops.classic import Classic
 from pipeline.seeds import noise_seed, rng_for
 from schemas.sample import IGNORE_ID, NO_INSTANCES, ByteArray, Instances, Sample

@@ -1,8 +1,8 @@
 """Whether a validation image was seen before: a leak, which stops a lift test by name.
 
 Two images are the same where their pixels are, whatever file they came in; and nearly the same
-where their looks (`pipeline/fingerprint.py`) correlate by `MIN_CORRELATION` or more, also mirrored
-or turned by quarter turns: recompressed, resized, a little blurred, brightened.
+where their looks (`pipeline/known/fingerprint.py`) correlate by `MIN_CORRELATION` or more, also
+mirrored or turned by quarter turns: recompressed, resized, a little blurred, brightened.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.fingerprint import candidates, look_at, looks, small_gray
+from pipeline.known.fingerprint import candidates, look_at, looks, small_gray
 from schemas.sample import ImageArray, Sample
 
 MIN_CORRELATION: Final = 0.95

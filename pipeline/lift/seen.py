@@ -20,7 +20,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.diffusion.folder import CONFIG_FILE
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from schemas.errors import SinkError
 from schemas.models import AnyModel, NativeModel
 from schemas.recipe import Source

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.codec import decode
 from pipeline.seeds import rng_for
-from pipeline.source import Chunk, EncodedSample, plan, read_chunk
+from pipeline.source.plan import Chunk, EncodedSample, plan, read_chunk
 from schemas.errors import SampleError, SourceError
 from schemas.recipe import Source, digest_of
 from schemas.sample import Sample

@@ -35,7 +35,7 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import AfterValidator, Field, field_validator
 
-from pipeline.geometry import areas, boxes_from_masks, clip, painted
+from pipeline.labels.geometry import areas, boxes_from_masks, clip, painted
 from pipeline.model import Models
 from pipeline.op import Draw, LabelContract, Op, Outcome, Peers
 from pipeline.seeds import noise_seed

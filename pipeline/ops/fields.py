@@ -7,7 +7,7 @@ from typing import Annotated
 from numpy.random import Generator
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from pipeline.regions import Protect
+from pipeline.labels.regions import Protect
 from schemas.recipe import Names
 
 Unit = Annotated[float, Field(ge=0, le=1)]

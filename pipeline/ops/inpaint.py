@@ -24,11 +24,7 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import Field, ValidationInfo, field_validator
 
-from pipeline.model import Job, Models, PaintJob
-from pipeline.op import Draw, LabelContract, Outcome, Peers
-from pipeline.ops.fields import Classes, Range, free_classes, uniform
-from pipeline.ops.sampled import PaintOp
-from pipeline.regions import (
+from pipeline.labels.regions import (
     Protect,
     free_region,
     object_region,
@@ -36,6 +32,10 @@ from pipeline.regions import (
     of_classes,
     others_region,
 )
+from pipeline.model import Job, Models, PaintJob
+from pipeline.op import Draw, LabelContract, Outcome, Peers
+from pipeline.ops.fields import Classes, Range, free_classes, uniform
+from pipeline.ops.sampled import PaintOp
 from pipeline.seeds import noise_seed
 from schemas.sample import BoolArray, ImageArray, Sample
 

@@ -27,11 +27,11 @@ from numpy.random import Generator
 from pydantic import field_validator
 
 from pipeline.detail import fitting_strength
+from pipeline.labels.regions import Protect, free_region, of_classes
 from pipeline.model import Job, Models, PaintJob
 from pipeline.op import Draw, LabelContract, Outcome, Peers
 from pipeline.ops.fields import Classes, Range, free_classes, uniform
 from pipeline.ops.sampled import PaintOp
-from pipeline.regions import Protect, free_region, of_classes
 from pipeline.seeds import noise_seed
 from schemas.sample import Sample
 

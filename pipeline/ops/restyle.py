@@ -21,11 +21,11 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import field_validator
 
+from pipeline.labels.regions import Protect, free_region, of_classes
 from pipeline.model import Job, Models, Painter, PaintJob
 from pipeline.op import Draw, LabelContract, Outcome, Peers
 from pipeline.ops.fields import Classes, Range, free_classes, uniform
 from pipeline.ops.sampled import PaintOp
-from pipeline.regions import Protect, free_region, of_classes
 from pipeline.scene.look import look_of, restyled
 from pipeline.seeds import noise_seed
 from schemas.errors import SampleError

@@ -13,9 +13,10 @@ from typing import Final, Literal
 
 import numpy as np
 
+from pipeline.labels.regions import objects_region
 from pipeline.model import Model
 from pipeline.ops.inpaint import Inpaint
-from pipeline.pictures import Frame, Tile, contact_sheet
+from pipeline.pictures.drawing import Frame, Tile, contact_sheet
 from pipeline.quality.apply import BASELINES, NAME, applied, filled, holed
 from pipeline.quality.patches import Floats, distances, places, pooled, scaled, taken
 from pipeline.quality.statistics import psnr_inside, seam
@@ -30,7 +31,6 @@ from pipeline.quality.table import (
     at_most,
     mean_of,
 )
-from pipeline.regions import objects_region
 from pipeline.seeds import rng_for
 from schemas.sample import BoolArray, ByteArray, Sample
 

@@ -14,10 +14,10 @@ from typing import Literal
 
 from pipeline.detection.agreement import MIN_IOU, matched
 from pipeline.detection.detector import Detector
-from pipeline.geometry import iou
+from pipeline.labels.geometry import iou
 from pipeline.model import Detections, Model
 from pipeline.ops.inpaint import Inpaint
-from pipeline.pictures import Frame, Tile, contact_sheet
+from pipeline.pictures.drawing import Frame, Tile, contact_sheet
 from pipeline.quality.apply import BASELINES, NAME, applied, filled, holed
 from pipeline.quality.table import Check, Result, Row, Table, Track, at_least, at_most, share_of
 from schemas.sample import ByteArray, Instances, Sample

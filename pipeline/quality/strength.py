@@ -19,7 +19,7 @@ from pipeline.detection.mean_ap import mean_ap
 from pipeline.metrics import ssim
 from pipeline.model import Detections, Model
 from pipeline.ops.noise_denoise import NoiseDenoise
-from pipeline.pictures import Frame, Tile, contact_sheet
+from pipeline.pictures.drawing import Frame, Tile, contact_sheet
 from pipeline.quality.apply import NAME, applied
 from pipeline.quality.chart import Line, chart
 from pipeline.quality.table import (

@@ -21,10 +21,10 @@ from pipeline.detection.detector import Detector
 from pipeline.detection.mean_ap import Scores, mean_ap
 from pipeline.detection.network import DetectorConfig
 from pipeline.detection.training import train_detector
-from pipeline.labels import labels_json, read_labels
+from pipeline.labels.files import labels_json, read_labels
 from pipeline.model import Model
 from pipeline.ops.synthesize import Synthesize
-from pipeline.pictures import Frame, Tile, contact_sheet, draw_labels
+from pipeline.pictures.drawing import Frame, Tile, contact_sheet, draw_labels
 from pipeline.quality.apply import NAME, applied
 from pipeline.quality.table import Result, Row, Table, Track, Value, at_least
 from schemas.sample import Sample

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image
 
-from pipeline.pictures import Frame, Tile, contact_sheet
+from pipeline.pictures.drawing import Frame, Tile, contact_sheet
 from pipeline.quality.statistics import (
     gradient_distance,
     gradients,

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry import iou
+from pipeline.labels.geometry import iou
 from pipeline.scene.per_sample import per_sample
 from pipeline.scene.shape import Shape, ellipse_in
 from schemas.sample import IGNORE_ID, BoolArray, FloatArray, Sample

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from pipeline.geometry import areas
+from pipeline.labels.geometry import areas
 from pipeline.op import Peers
 from pipeline.scene.cutout import at_border
 from pipeline.scene.per_sample import per_sample

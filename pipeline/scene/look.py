@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from pipeline.diffusion.tone import Curve, FloatImage
-from pipeline.regions import object_region, objects_region
+from pipeline.labels.regions import object_region, objects_region
 from schemas.sample import BoolArray, ByteArray, FloatArray, ImageArray, Sample
 
 MARGIN: Final = 3

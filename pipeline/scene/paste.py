@@ -19,7 +19,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from pipeline.geometry import boxes_from_masks
+from pipeline.labels.geometry import boxes_from_masks
 from pipeline.op import Peers
 from pipeline.scene.cutout import cutout, object_id
 from pipeline.scene.layout import Placed

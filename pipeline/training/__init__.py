@@ -1,1 +1,3 @@
-"""Training of the native models: crops, objectives, state. `jobs/train.py` runs it on Ray Train."""
+"""Training of the native models: crops, objectives, state. `jobs/training/train.py` runs it on Ray
+Train.
+"""

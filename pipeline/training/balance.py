@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.random import Generator
 
-from pipeline.source import Chunk, read_chunk
+from pipeline.source.plan import Chunk, read_chunk
 from schemas.recipe import Source
 from schemas.sample import FloatArray, Instances
 

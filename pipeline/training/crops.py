@@ -25,7 +25,7 @@ from PIL import Image
 from pipeline.codec import decode
 from pipeline.diffusion.tone import Curve, Tone
 from pipeline.seeds import rng_for
-from pipeline.source import Chunk, plan, read_chunk
+from pipeline.source.plan import Chunk, plan, read_chunk
 from pipeline.training.balance import Balance, classes_in
 from schemas.errors import SampleError, SourceError
 from schemas.recipe import Source

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.random import Generator
 
-from pipeline.tar import walk
+from pipeline.tars.tar import walk
 from tests.bad.building import END, Case, entries
 from tests.bad.packed import zipped
 from tests.bad.reading import Seen, files_of, read

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.chain.weave import RunContext, weave_chunk
 from pipeline.codec import decode
 from pipeline.recipe import FullRecipe
-from pipeline.source import EncodedSample, ShardFinding, plan, read_chunk
-from pipeline.weave import RunContext, weave_chunk
+from pipeline.source.plan import EncodedSample, ShardFinding, plan, read_chunk
 from schemas.errors import SampleError
 from schemas.recipe import Source
 from tests.bad.building import GOOD, Case

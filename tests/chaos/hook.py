@@ -96,9 +96,9 @@ def _black(net: Any, x: Any, t: Any) -> Any:
 
 
 _WRAPPERS: dict[str, Wrap] = {
-    "pipeline.store": _store,
+    "pipeline.storage.store": _store,
     "pipeline.codec": _codec,
-    "pipeline.weave": _weave,
+    "pipeline.chain.weave": _weave,
     "pipeline.diffusion.native": _network,
 }
 

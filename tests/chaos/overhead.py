@@ -40,19 +40,19 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from jobs.plan import RunPlan, make_plan
-from pipeline.attempts import begin, weave_attempt
+from jobs.run.plan import RunPlan, make_plan
+from pipeline.chain.attempts import begin, weave_attempt
+from pipeline.chain.under_way import attempted, begun
+from pipeline.chain.weave import weave_chunk
+from pipeline.chain.woven import RunContext, WovenCopy
 from pipeline.model import Models
 from pipeline.models import load_models
-from pipeline.publication import publish
-from pipeline.sink import commit_chunk
-from pipeline.source import Chunk, EncodedSample, plan, read_chunk
+from pipeline.sink.commit import commit_chunk
+from pipeline.sink.publication import publish
+from pipeline.source.plan import Chunk, EncodedSample, plan, read_chunk
 from pipeline.stages import stages_of
-from pipeline.store import Store
-from pipeline.tar import write_tar
-from pipeline.under_way import attempted, begun
-from pipeline.weave import weave_chunk
-from pipeline.woven import RunContext, WovenCopy
+from pipeline.storage.store import Store
+from pipeline.tars.tar import write_tar
 from schemas.index import rows_to_table
 from schemas.recipe import Source
 from schemas.sample import Instances, Lineage, Sample
@@ -164,7 +164,7 @@ def _plain(planned: RunPlan, models: Models, folder: Path, chunk: Chunk, clock: 
     recipe = planned.recipe
     with clock.on("read"):
         encoded = list(_tarfile_read(chunk, recipe.source))
-    with clock.on("weave"), patch("pipeline.weave.decode", plain_decode):
+    with clock.on("weave"), patch("pipeline.chain.weave.decode", plain_decode):
         woven = weave_chunk(encoded, recipe, models, _context(planned, chunk))
     with clock.on("commit"):
         _plain_write(folder, chunk.id, woven)

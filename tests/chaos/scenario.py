@@ -104,7 +104,7 @@ def _checked(stage: Stage) -> list[str]:
 
 def command_line(*arguments: str) -> tuple[int, str]:
     """A command in this process: it loads what a process of its own would load again each time."""
-    from jobs.cli import app
+    from jobs.cli.main import app
 
     done = CliRunner().invoke(app, list(arguments))
     error = (

@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.publication import publish
-from pipeline.sink import commit_chunk
-from pipeline.store import Store
+from pipeline.sink.commit import commit_chunk
+from pipeline.sink.publication import publish
+from pipeline.storage.store import Store
 from tests.chaos.laws import Published, Terms, Verdict, judge, left_over, published
 from tests.chaos.reader import DiskView, Reader
 from tests.pipeline.rows import woven

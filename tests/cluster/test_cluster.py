@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.progress import Progress, progress_of, runs_in
-from pipeline.publication import current_runs
-from pipeline.store import Store
+from pipeline.sink.progress import Progress, progress_of, runs_in
+from pipeline.sink.publication import current_runs
+from pipeline.storage.store import Store
 from schemas.recipe import Tracking
 from tests.chaos.arena import INSIDE, ROOT
 from tests.chaos.cluster import busy
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 CHUNKS = 12
 COPIES = 2 * 2 * CHUNKS  # two of each sample, two samples in a chunk
 PATIENCE_S = 240
-COMMAND = (sys.executable, "-c", "from jobs.cli import main; main()")
+COMMAND = (sys.executable, "-c", "from jobs.cli.main import main; main()")
 
 
 @dataclass

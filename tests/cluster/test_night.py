@@ -18,9 +18,9 @@ import pytest
 import yaml
 
 from jobs.history import nights
-from jobs.plan import make_plan
+from jobs.run.plan import make_plan
 from jobs.scheduling.kubernetes import render_kubernetes
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from tests.cluster.nodes import Cluster, two_nodes
 from tests.jobs.scheduling.lift_recipes import in_pod, job_of, write
 from tests.jobs.scheduling.nights import cloud, night

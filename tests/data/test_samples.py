@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.codec import decode
-from pipeline.source import plan, read_chunk
+from pipeline.source.plan import plan, read_chunk
 from schemas.recipe import Source
 from schemas.sample import Sample
 

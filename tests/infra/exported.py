@@ -23,7 +23,7 @@ from urllib.request import urlopen
 from rich.console import Console
 
 from jobs import ray_session
-from jobs.augment import augment
+from jobs.run.augment import augment
 from pipeline.metering import METRICS
 
 PATIENCE_S: Final = 60.0

@@ -15,8 +15,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from pipeline.recipe import load_recipe
-from pipeline.source import plan
-from pipeline.store import Store
+from pipeline.source.plan import plan
+from pipeline.storage.store import Store
 from tests.infra.scripts import module_of
 from tests.jobs.workplace import ROOT
 from tests.s3.server import S3

@@ -19,8 +19,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from rich.console import Console
 
-from jobs.tracking import open_tracker
-from pipeline.store import Store
+from jobs.tracking.run import open_tracker
+from pipeline.storage.store import Store
 from schemas.recipe import Tracking
 from tests.jobs.mlflow_look import new_database, only_run, png, until
 from tests.jobs.workplace import ROOT

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from jobs.augment import augment
-from pipeline.index_files import read_index
-from pipeline.pools import Width
-from pipeline.publication import current_runs
-from pipeline.sink import Receipt, commit_chunk
-from pipeline.source import Chunk, read_chunk
-from pipeline.store import Store
-from pipeline.under_way import attempted, begun
-from pipeline.weave import weave_chunk
-from pipeline.woven import RunContext
+from jobs.run.augment import augment
+from pipeline.chain.under_way import attempted, begun
+from pipeline.chain.weave import weave_chunk
+from pipeline.chain.woven import RunContext
+from pipeline.flow.pools import Width
+from pipeline.index.files import read_index
+from pipeline.sink.commit import Receipt, commit_chunk
+from pipeline.sink.publication import current_runs
+from pipeline.source.plan import Chunk, read_chunk
+from pipeline.storage.store import Store
 from tests.pipeline.shards import sample_files, tar_of
 
 COPIES = 2
@@ -92,7 +92,7 @@ class Nights:
     def flow(
         self, chunks: Sequence[Chunk], recipe: Any, run: str, digest: str, *_: object
     ) -> Iterator[Receipt]:
-        """In the place of `pipeline.flow.run_flow`."""
+        """In the place of `pipeline.flow.graph.run_flow`."""
         for number, chunk in enumerate(chunks):
             if number == self.kill_after:
                 raise Killed
@@ -119,8 +119,8 @@ def copies(**widths: int) -> Counter[tuple[str, int, int]]:
 def without_ray(folder: Path, patch: pytest.MonkeyPatch, more: str = "") -> Nights:
     nights = Nights(folder, more)
     patch.setattr("jobs.ray_session.ray_session", nights.session)
-    patch.setattr("pipeline.flow.run_flow", nights.flow)
-    patch.setattr("jobs.augment.check_pools", lambda planned: None)  # it has GPUs, for their cost
-    patch.setattr("jobs.augment.print_stages", lambda *_: None)
-    patch.setattr("jobs.augment.widths_here", lambda *_: [Width(1, 1, 1)])
+    patch.setattr("pipeline.flow.graph.run_flow", nights.flow)
+    patch.setattr("jobs.run.augment.check_pools", lambda _: None)  # it has GPUs, for their cost
+    patch.setattr("jobs.run.augment.print_stages", lambda *_: None)
+    patch.setattr("jobs.run.augment.widths_here", lambda *_: [Width(1, 1, 1)])
     return nights

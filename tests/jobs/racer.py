@@ -8,8 +8,8 @@ from pathlib import Path
 import mlflow  # noqa: F401 - before the start: importing it takes longer than the race
 from rich.console import Console
 
-from jobs.tracking import open_tracker
-from pipeline.store import Store
+from jobs.tracking.run import open_tracker
+from pipeline.storage.store import Store
 from schemas.recipe import Tracking
 from tests.jobs.mlflow_look import until
 

@@ -8,20 +8,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jobs.counts import count_run
-from jobs.live import Pace
-from jobs.plan import RunPlan, make_plan, write_plan
-from jobs.record import Cost, write_record
-from jobs.verify import verify
-from pipeline.fingerprinting import make_known, shard_images
-from pipeline.known import Known, load_known
+from jobs.run.counts import count_run
+from jobs.run.live import Pace
+from jobs.run.plan import RunPlan, make_plan, write_plan
+from jobs.run.record import Cost, write_record
+from jobs.verify.sink import verify
+from pipeline.chain.under_way import attempted, begun
+from pipeline.chain.weave import RunContext, weave_chunk
+from pipeline.flow.fingerprinting import make_known, shard_images
+from pipeline.known.images import Known, load_known
 from pipeline.models import load_models
-from pipeline.publication import publish
-from pipeline.sink import commit_chunk
-from pipeline.source import read_chunk
-from pipeline.turns import Spent
-from pipeline.under_way import attempted, begun
-from pipeline.weave import RunContext, weave_chunk
+from pipeline.sink.commit import commit_chunk
+from pipeline.sink.publication import publish
+from pipeline.sink.turns import Spent
+from pipeline.source.plan import read_chunk
 from tests.pipeline.rows import Woven
 from tests.pipeline.shards import sample_files, tar_of
 from tests.pipeline.steps import Work

@@ -19,7 +19,7 @@ from rich.console import Console
 from torchvision.datasets import VOCDetection
 
 from jobs.export import Choice, export_data
-from jobs.plan import RunPlan, make_plan
+from jobs.run.plan import RunPlan, make_plan
 from pipeline.catalog import woven
 from pipeline.exporting.export import Format, export
 from pipeline.exporting.folder import MARK, FileNames, new_folder
@@ -32,8 +32,8 @@ from pipeline.importing.voc import read_voc
 from pipeline.importing.yolo import read_yolo
 from schemas.errors import NoiseloomError, RecipeError, SinkError
 from schemas.sample import Sample
+from tests.jobs.cli.test_main import noiseloom
 from tests.jobs.sinks import finish, weave
-from tests.jobs.test_cli import noiseloom
 from tests.pipeline.importing.exports import read_back
 from tests.pipeline.woven_sets import write_masked
 

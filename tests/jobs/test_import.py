@@ -20,10 +20,10 @@ from pipeline.importing.masks import parse_ids, read_masks
 from pipeline.importing.records import Dataset
 from pipeline.importing.voc import read_voc
 from pipeline.importing.yolo import read_yolo
-from pipeline.source import plan
+from pipeline.source.plan import plan
 from schemas.errors import NoiseloomError
 from schemas.recipe import Source
-from tests.jobs.test_cli import noiseloom
+from tests.jobs.cli.test_main import noiseloom
 from tests.pipeline.importing.broken import coco, one, picture
 from tests.pipeline.importing.exports import export_voc, put, truths
 
@@ -173,7 +173,7 @@ def test_a_mistake_is_one_message_without_a_traceback(tmp_path: Path) -> None:
 
 def test_help_of_every_format_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom typer.testing import CliRunner\nfrom jobs.cli import app\n"
+        "import sys\nfrom typer.testing import CliRunner\nfrom jobs.cli.main import app\n"
         "for name in ('coco', 'voc', 'yolo', 'labelme', 'masks'):\n"
         "    done = CliRunner().invoke(app, ['import', name, '--help'])\n"
         "    assert done.exit_code == 0, done.output\n"

@@ -52,7 +52,7 @@ def command(
     folder: Path, hub: Hub, recipe: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     own = {"PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "home")}
-    code = "from jobs.cli import main; main()"
+    code = "from jobs.cli.main import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, "models", "fetch", recipe],
         cwd=folder,

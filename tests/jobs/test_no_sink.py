@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.jobs.cli.test_main import noiseloom
 from tests.jobs.sinks import planned_run
-from tests.jobs.test_cli import noiseloom
 
 LOOKING = [
     "verify {}",

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from jobs.picture_file import save_picture
 from jobs.preview import preview
-from pipeline.sheet import Pair
+from pipeline.pictures.sheet import Pair
 from schemas.errors import NoiseloomError, RecipeError, SinkError
 from tests.jobs.sinks import planned_run
 

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from jobs.plan import RunPlan, write_plan
 from jobs.retry import retries, retry
-from pipeline import weave as weaving
+from jobs.run.plan import RunPlan, write_plan
+from pipeline.chain import weave as weaving
 from pipeline.codec import decode
-from pipeline.index_files import read_index
-from pipeline.publication import publish
-from pipeline.sink import commit_chunk
-from pipeline.source import EncodedSample
-from pipeline.store import Store
+from pipeline.index.files import read_index
+from pipeline.sink.commit import commit_chunk
+from pipeline.sink.publication import publish
+from pipeline.source.plan import EncodedSample
+from pipeline.storage.store import Store
 from schemas.errors import ModelError, SampleError, SinkError
 from schemas.index import IndexRow, table_to_rows
 from schemas.recipe import Source

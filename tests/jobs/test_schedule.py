@@ -10,9 +10,9 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
-from jobs.cli import app
+from jobs.cli.main import app
+from jobs.cli.schedule import To
 from jobs.schedule import Target, When, schedule
-from jobs.schedule_cli import To
 from jobs.scheduling.cloud import Cloud
 from schemas.errors import RecipeError
 from tests.jobs.scheduling.nights import cloud, recipe_file

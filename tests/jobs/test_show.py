@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from jobs.plan import RunPlan
+from jobs.run.plan import RunPlan
 from jobs.show import show
-from pipeline.index_files import read_index
+from pipeline.index.files import read_index
 from schemas.errors import SinkError
 from schemas.index import table_to_rows
 from tests.jobs.sinks import finish, planned_run, weave

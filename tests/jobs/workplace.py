@@ -98,7 +98,7 @@ class Workplace:
 
 
 def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-c", "from jobs.cli import main; main()", *arguments]
+    return [sys.executable, "-c", "from jobs.cli.main import main; main()", *arguments]
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

@@ -19,9 +19,9 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from pipeline.publication import committed, publish
-from pipeline.sink import commit_chunk
-from pipeline.store import Store
+from pipeline.sink.commit import commit_chunk
+from pipeline.sink.publication import committed, publish
+from pipeline.storage.store import Store
 from schemas.index import rows_to_table
 from tests.pipeline.rows import Woven, row
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from pipeline.codec import decode, decode_image, encode
-from pipeline.geometry import boxes_from_masks, rle_encode
-from pipeline.geometry import painted as rectangles
 from pipeline.images.orientation import upright
-from pipeline.source import EncodedSample
+from pipeline.labels.geometry import boxes_from_masks, rle_encode
+from pipeline.labels.geometry import painted as rectangles
+from pipeline.source.plan import EncodedSample
 from schemas.errors import SampleError
 from schemas.recipe import Output, Source
 from schemas.sample import ByteArray, Sample

@@ -12,8 +12,7 @@ from pydantic import TypeAdapter
 
 from pipeline.gate import Gate
 from pipeline.gates import AnyGate
-from pipeline.index_files import index_file, published_path
-from pipeline.publication import current_runs, publish_again
+from pipeline.index.files import index_file, published_path
 from pipeline.regate import (
     Lacking,
     asked_by,
@@ -23,8 +22,9 @@ from pipeline.regate import (
     regated_index,
     scores_there,
 )
-from pipeline.slots import Slot, add_slot, read_slots
-from pipeline.store import Store
+from pipeline.sink.publication import current_runs, publish_again
+from pipeline.sink.slots import Slot, add_slot, read_slots
+from pipeline.storage.store import Store
 from schemas.errors import RecipeError
 from schemas.index import IndexRow, Score, Status, rows_to_table, table_to_rows
 from tests.pipeline.gates.test_laws import EXAMPLES

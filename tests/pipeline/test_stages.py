@@ -10,19 +10,20 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline import attempts, codec, weave
-from pipeline.attempts import TRIES, begin, excuse, part_attempt, weave_attempt
-from pipeline.blocks import encoded_block, encoded_samples
+from pipeline import codec
+from pipeline.chain import attempts, weave
+from pipeline.chain.attempts import TRIES, begin, excuse, part_attempt, weave_attempt
+from pipeline.chain.under_way import begun
+from pipeline.chain.weave import WovenCopy, weave_chunk
+from pipeline.chain.woven import RunContext
+from pipeline.flow.blocks import encoded_block, encoded_samples
+from pipeline.flow.under_way_block import samples_under_way, under_way_block
 from pipeline.model import Models
 from pipeline.op import Op
 from pipeline.recipe import FullRecipe, load_recipe
-from pipeline.source import EncodedSample
+from pipeline.source.plan import EncodedSample
 from pipeline.stages import Stage, devices_of, stages_of
-from pipeline.store import Store
-from pipeline.under_way import begun
-from pipeline.under_way_block import samples_under_way, under_way_block
-from pipeline.weave import WovenCopy, weave_chunk
-from pipeline.woven import RunContext
+from pipeline.storage.store import Store
 from schemas.errors import RecipeError
 from schemas.sample import Sample
 from tests.models import tiny_denoiser, tiny_upscaler

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import wraps
 from random import Random
 
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 CALLS = ("create", "delete_many", "entries", "list", "stat", "read")
 

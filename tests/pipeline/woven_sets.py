@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.geometry import rle_encode
+from pipeline.labels.geometry import rle_encode
 from schemas.recipe import Source
 from tests.pipeline.shards import labels, painted, png, tar_of
 

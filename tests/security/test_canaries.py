@@ -21,14 +21,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from rich.console import Console
 
-from jobs.cli import main
-from jobs.tracking import tracked
+from jobs.cli.main import main
+from jobs.tracking.run import tracked
 from pipeline.detection.detector import load_detector
 from pipeline.diffusion.latent import load_latents
 from pipeline.images.formats import read_picture
-from pipeline.index_files import read_index
+from pipeline.index.files import read_index
 from pipeline.models import describe, load_models
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from schemas.errors import ModelError, SinkError
 from schemas.models import NativeModel
 from schemas.recipe import Tracking

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
+from pipeline.chain.weave import RunContext, weave_chunk
 from pipeline.recipe import FullRecipe
-from pipeline.source import EncodedSample
-from pipeline.weave import RunContext, weave_chunk
+from pipeline.source.plan import EncodedSample
 from tests.pipeline.shards import labels, painted
 
 HW = (24, 32)

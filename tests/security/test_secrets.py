@@ -18,8 +18,8 @@ from urllib.parse import quote
 import pytest
 from rich.console import Console
 
-from jobs.cli import main
-from jobs.tracking import tracked
+from jobs.cli.main import main
+from jobs.tracking.run import tracked
 from schemas.recipe import Tracking
 from tests.jobs.sinks import planned_run
 from tests.pipeline.shards import sample_files, tar_of
@@ -93,7 +93,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     }
     said = ""
     for words in (["run", "--dry-run"], ["run"]):
-        command = [sys.executable, "-c", "from jobs.cli import main; main()", *words, "cells.yaml"]
+        main = "from jobs.cli.main import main; main()"
+        command = [sys.executable, "-c", main, *words, "cells.yaml"]
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.adapters.diffusers.errors import WRONG, first_line
 from pipeline.adapters.diffusers.hub import folder_of
-from pipeline.geometry import areas, touched
+from pipeline.labels.geometry import areas, touched
 from schemas.errors import ModelError
 from schemas.models import ControlNet, HubModel
 from schemas.sample import BoolArray, ByteArray, Sample

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.detection.network import DetectorConfig, build
 from pipeline.diffusion.tone import Curve
-from pipeline.geometry import areas, clip
+from pipeline.labels.geometry import areas, clip
 from pipeline.lift.config import FcosStudent
 from pipeline.lift.evidence import Matches, matches
 from pipeline.lift.feed import Crop, resized, tone_of

@@ -15,8 +15,8 @@ from jobs.cluster.api import Job, JobState, job_digest
 from jobs.cluster.follow import follow_job, logs
 from jobs.cluster.status import Line, is_sink, print_lines, sink_lines, status
 from jobs.cluster.stop import stop
-from jobs.plan import RunPlan, write_plan
-from pipeline.progress import Counts, Progress
+from jobs.run.plan import RunPlan, write_plan
+from pipeline.sink.progress import Counts, Progress
 from tests.jobs.cluster.fake_jobs import FakeJobs
 from tests.jobs.sinks import planned_run
 

@@ -15,12 +15,13 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
-from jobs.augment import augment
-from jobs.cli import app
-from jobs.evaluate import make_lift_plan
+from jobs.cli.main import app
 from jobs.history import nights
-from jobs.lift_test import lift_test_of
-from jobs.plan import RunPlan, make_plan
+from jobs.lift.evaluate import make_lift_plan
+from jobs.lift.files import lift_test_of
+from jobs.run.augment import augment
+from jobs.run.plan import RunPlan, make_plan
+from jobs.run.verdict import lift_test
 from jobs.schedule import Target, When, schedule
 from jobs.scheduling import manifests
 from jobs.scheduling.crontab import render_cron
@@ -28,11 +29,10 @@ from jobs.scheduling.kuberay import render_kuberay
 from jobs.scheduling.kubernetes import render_kubernetes
 from jobs.scheduling.systemd import Machine, render_systemd
 from jobs.travel import shipped_recipe
-from jobs.verdict import lift_test
 from pipeline import config
 from pipeline.lift.trial import run_trial
 from pipeline.recipe import load_recipe
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from schemas.errors import RecipeError
 from tests.jobs.scheduling.lift_recipes import LIFT, PAINTED, in_pod, job_of, write
 from tests.jobs.scheduling.nights import REVISION, cloud, night

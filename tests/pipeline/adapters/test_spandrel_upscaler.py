@@ -15,14 +15,14 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from pipeline.adapters.spandrel.upscaler import SpandrelUpscaler
+from pipeline.chain.weave import RunContext, weave_chunk
 from pipeline.codec import encode
 from pipeline.model import EnlargeJob, Upscaler
 from pipeline.models import describe, load_models
 from pipeline.op import Op
 from pipeline.ops import AnyOp
 from pipeline.recipe import FullRecipe
-from pipeline.source import EncodedSample
-from pipeline.weave import RunContext, weave_chunk
+from pipeline.source.plan import EncodedSample
 from schemas.errors import SampleError
 from schemas.models import SpandrelModel
 from schemas.sample import ImageArray, Sample

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.index_files import ROW_GROUP
+from pipeline.index.files import ROW_GROUP
 from schemas.index import INDEX_SCHEMA
 
 ROWS = 1_000_000

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.plan import RunPlan
+from jobs.run.plan import RunPlan
 from pipeline.catalog import Catalog, real, woven
 from pipeline.codec import encode
-from pipeline.index_files import index_file, read_index
-from pipeline.publication import publish
-from pipeline.sink import commit_chunk
-from pipeline.store import Store
+from pipeline.index.files import index_file, read_index
+from pipeline.sink.commit import commit_chunk
+from pipeline.sink.publication import publish
+from pipeline.storage.store import Store
 from schemas.errors import RecipeError, SampleError, SinkError, SourceError
 from schemas.recipe import Source
 from tests.jobs.sinks import finish, in_sink, planned_run, weave, woven_chunks

@@ -15,7 +15,7 @@ from pipeline.detection.detector import Detector, load_detector
 from pipeline.detection.mean_ap import mean_ap
 from pipeline.detection.network import DetectorConfig
 from pipeline.detection.training import train_detector
-from pipeline.geometry import touched
+from pipeline.labels.geometry import touched
 from pipeline.model import Detections
 from pipeline.model import Detector as ProtocolDetector
 from schemas.errors import ModelError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.plan import RunPlan
+from jobs.run.plan import RunPlan
 from schemas.recipe import Source
 from tests.jobs.sinks import finish, planned_run, weave
 from tests.pipeline.woven_sets import write_masked

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from jobs.plan import RunPlan
+from jobs.run.plan import RunPlan
 from pipeline.catalog import real, woven
 from pipeline.feed import DetectionDataset, Loader, Mix, Stream
 from pipeline.feed.datasets import Target

@@ -10,7 +10,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.segmentation.fcn import FCN, FCNHead
 from torchvision.transforms import v2
 
-from jobs.plan import RunPlan
+from jobs.run.plan import RunPlan
 from pipeline.catalog import real, woven
 from pipeline.feed import DetectionDataset, Loader, Mix, SegmentationDataset, Stream
 from schemas.recipe import Source

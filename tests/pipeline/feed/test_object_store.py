@@ -9,11 +9,11 @@ from multiprocessing import forkserver
 import pytest
 from torch.utils.data import DataLoader
 
-from jobs.plan import RunPlan
+from jobs.run.plan import RunPlan
 from pipeline.catalog import woven
 from pipeline.feed import DetectionDataset, Loader, Stream
 from pipeline.feed.loader import PRELOADED
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from schemas.errors import SinkError
 
 

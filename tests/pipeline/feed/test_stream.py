@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from jobs.plan import RunPlan
+from jobs.run.plan import RunPlan
 from pipeline.catalog import real, woven
 from pipeline.feed import DetectionDataset, Loader, Stream
 from pipeline.feed.datasets import Target

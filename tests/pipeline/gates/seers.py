@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry import touched
+from pipeline.labels.geometry import touched
 from pipeline.model import ClassMap, Detections, FitJob, Misfits
 from schemas.errors import SampleError
 from schemas.sample import ByteArray, Sample

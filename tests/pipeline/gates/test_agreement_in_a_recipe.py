@@ -14,12 +14,12 @@ from numpy.random import Generator
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
+from pipeline.chain.weave import RunContext, weave_chunk
 from pipeline.model_check import check_models
 from pipeline.models import load_models
 from pipeline.op import Draw, LabelContract, Models, Op, Outcome, Peers
 from pipeline.recipe import FullRecipe
-from pipeline.source import EncodedSample, plan, read_chunk
-from pipeline.weave import RunContext, weave_chunk
+from pipeline.source.plan import EncodedSample, plan, read_chunk
 from schemas.errors import RecipeError
 from schemas.sample import Sample
 from tests.models import tiny_upscaler

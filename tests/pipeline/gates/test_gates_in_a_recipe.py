@@ -11,17 +11,17 @@ from typing import Literal
 import numpy as np
 from numpy.random import Generator
 
+from pipeline.chain.weave import WovenCopy, weave_chunk
 from pipeline.gate import Gate
 from pipeline.gates import Diversity, NearDuplicate
 from pipeline.model import Models
 from pipeline.op import Draw, LabelContract, Op, Outcome, Peers
-from pipeline.source import EncodedSample
-from pipeline.weave import WovenCopy, weave_chunk
+from pipeline.source.plan import EncodedSample
 from schemas.sample import ImageArray, Sample
+from tests.pipeline.chain.test_weave import CONTEXT, recipe
 from tests.pipeline.gates.test_planted import FIELDS
-from tests.pipeline.known import known_images
+from tests.pipeline.known_images import known_images
 from tests.pipeline.shards import labels, png
-from tests.pipeline.test_weave import CONTEXT, recipe
 
 
 class Memory(Op):

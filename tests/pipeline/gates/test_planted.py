@@ -12,7 +12,7 @@ import pytest
 from pipeline.gate import Gate, GateContext, Verdict
 from pipeline.gates import BoxArea, Diversity, Exposure, Fidelity, NearDuplicate, Sharpness
 from schemas.sample import ByteArray, ImageArray, Instances, Sample
-from tests.pipeline.known import known_images
+from tests.pipeline.known_images import known_images
 from tests.pipeline.ops.examples import deep, painted
 
 SOURCE = painted(96, 128)

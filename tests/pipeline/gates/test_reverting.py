@@ -13,7 +13,7 @@ from pipeline.gate import GateContext, Verdict
 from pipeline.gates.label_agreement import LabelAgreement
 from pipeline.gates.putting_back import Place, put_back
 from pipeline.gates.reverting import reverted
-from pipeline.regions import objects_region
+from pipeline.labels.regions import objects_region
 from schemas.sample import ByteArray, Sample
 from tests.pipeline.gates.planted import (
     FREE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.images.depth import EIGHT_BIT, Levels, levels_of, shown
-from pipeline.overlay import scaled
+from pipeline.pictures.overlay import scaled
 from tests.pipeline.shards import painted
 
 RAMP = np.arange(1000, 3000, dtype=np.uint16).reshape(40, 50, 1)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from pipeline.geometry import boxes_from_masks
 from pipeline.images.orientation import stored_size, upright, upright_boxes
+from pipeline.labels.geometry import boxes_from_masks
 
 every_orientation = pytest.mark.parametrize("orientation", range(1, 9))
 

@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 from pipeline.codec import decode
 from pipeline.images import png as png_module
 from pipeline.images.formats import MAX_EXIF
-from pipeline.source import EncodedSample
+from pipeline.source.plan import EncodedSample
 from schemas.errors import SampleError
 from schemas.recipe import Source
 from schemas.sample import ByteArray

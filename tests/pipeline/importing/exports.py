@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.codec import decode
-from pipeline.source import plan, read_chunk
+from pipeline.source.plan import plan, read_chunk
 from schemas.recipe import Source
 from schemas.sample import BoolArray, ByteArray, Sample
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.geometry import boxes_from_masks, rle_decode, rle_encode
 from pipeline.importing.drawing import box_of, canonical, decompress, draw
 from pipeline.importing.records import Patch, Polygons, Rle
+from pipeline.labels.geometry import boxes_from_masks, rle_decode, rle_encode
 from schemas.errors import SampleError
 from schemas.sample import BoolArray
 from tests.pipeline.importing.exports import flat, outline

@@ -18,7 +18,7 @@ from pipeline.importing.labelme import read_labelme
 from pipeline.importing.masks import read_masks
 from pipeline.importing.voc import read_voc
 from pipeline.importing.yolo import read_yolo
-from pipeline.labels import labels_json
+from pipeline.labels.files import labels_json
 from schemas.sample import Sample
 from tests.pipeline.importing.exports import (
     CLASSES,

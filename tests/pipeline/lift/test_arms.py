@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.chain.weave import RunContext, weave_chunk
 from pipeline.lift.arms import augmented
 from pipeline.lift.config import LiftConfig
 from pipeline.lift.subset import Drawn, drawn, pool_of
 from pipeline.lift.trial import trials
-from pipeline.publication import publish
 from pipeline.recipe import FullRecipe
-from pipeline.sink import commit_chunk
-from pipeline.source import plan, read_chunk
-from pipeline.store import Store
-from pipeline.weave import RunContext, weave_chunk
+from pipeline.sink.commit import commit_chunk
+from pipeline.sink.publication import publish
+from pipeline.source.plan import plan, read_chunk
+from pipeline.storage.store import Store
 from schemas.errors import RecipeError, RunError, SourceError
 from tests.pipeline.lift.discs import source, write_discs
 

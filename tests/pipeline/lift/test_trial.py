@@ -1,6 +1,6 @@
 """Whole trials of a small student: the same again, and stopped where it would see its judges.
 
-What harms and what does not is shown by tests/jobs/test_verdict.py.
+What harms and what does not is shown by tests/jobs/run/test_verdict.py.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue, TypeAdapter
 
-from pipeline.geometry import touched
+from pipeline.labels.geometry import touched
 from pipeline.model import Models
 from pipeline.op import Draw, Op, Outcome, Peers
 from pipeline.ops import AnyOp

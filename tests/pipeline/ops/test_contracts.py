@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.geometry import boxes_from_masks
+from pipeline.labels.geometry import boxes_from_masks
+from pipeline.labels.regions import free_region
 from pipeline.model import Models
 from pipeline.op import Op, Peers
 from pipeline.ops import CopyPaste, Inpaint, NoiseDenoise, Restyle, SuperResolve, Synthesize
-from pipeline.regions import free_region
 from pipeline.samples import load_samples
 from pipeline.seeds import rng_for
 from schemas.errors import SampleError

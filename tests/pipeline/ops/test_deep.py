@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from pipeline.chain.weave import RunContext, WovenCopy, weave_chunk
 from pipeline.codec import encode
 from pipeline.images.formats import read_picture
+from pipeline.labels.regions import objects_region
 from pipeline.model import Models
 from pipeline.op import Op
 from pipeline.ops import Classic
 from pipeline.recipe import FullRecipe
-from pipeline.regions import objects_region
-from pipeline.source import EncodedSample
-from pipeline.weave import RunContext, WovenCopy, weave_chunk
+from pipeline.source.plan import EncodedSample
 from schemas.errors import SampleError
 from schemas.sample import Sample
 from tests.pipeline.ops.examples import (

@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from pipeline.geometry import boxes_from_masks
+from pipeline.labels.geometry import boxes_from_masks
+from pipeline.labels.regions import objects_region
 from pipeline.model import Models
 from pipeline.op import Draw, Op, Outcome
 from pipeline.ops import AnyOp
-from pipeline.regions import objects_region
 from schemas.errors import SampleError
 from schemas.sample import Sample
 from tests.pipeline.ops.examples import (

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.labels.regions import free_region, of_classes
 from pipeline.model import Models
 from pipeline.op import Draw, Op
 from pipeline.ops import AnyOp, Inpaint
 from pipeline.ops.noise_denoise import NoiseDenoise
-from pipeline.regions import free_region, of_classes
 from pipeline.seeds import rng_for
 from schemas.errors import SampleError
 from schemas.sample import BoolArray, Instances, Sample

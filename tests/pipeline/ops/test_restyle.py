@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.diffusion.native import NativeNet
+from pipeline.labels.regions import free_region
 from pipeline.op import Peers
 from pipeline.ops import Restyle
-from pipeline.regions import free_region
 from pipeline.scene.look import restyled
 from pipeline.seeds import rng_for
 from schemas.errors import SampleError

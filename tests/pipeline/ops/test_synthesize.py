@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.geometry import boxes_from_masks
+from pipeline.labels.geometry import boxes_from_masks
 from pipeline.model import Models
 from pipeline.ops.copy_paste import CopyPaste
 from pipeline.ops.synthesize import Synthesize

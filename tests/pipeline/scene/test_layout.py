@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.geometry import iou
+from pipeline.labels.geometry import iou
 from pipeline.op import Peers
 from pipeline.scene.layout import TILT, Kin, overlaps, place, scale_for, scene
 from schemas.sample import Instances, Sample

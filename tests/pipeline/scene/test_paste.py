@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.geometry import boxes_from_masks
+from pipeline.labels.geometry import boxes_from_masks
 from pipeline.scene.cutout import cutout
 from pipeline.scene.layout import Placed
 from pipeline.scene.light import contrasts

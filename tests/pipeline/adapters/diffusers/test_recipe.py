@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.chain.weave import RunContext, WovenCopy, weave_chunk
 from pipeline.model_check import check_models
 from pipeline.models import load_models
 from pipeline.recipe import FullRecipe
-from pipeline.source import EncodedSample
-from pipeline.weave import RunContext, WovenCopy, weave_chunk
+from pipeline.source.plan import EncodedSample
 from tests import tiny_pipelines as tiny
 from tests.pipeline.shards import sample_files
 

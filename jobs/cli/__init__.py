@@ -1,0 +1,1 @@
+"""The command line. Each command imports its job when it is called."""

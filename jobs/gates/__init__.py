@@ -1,0 +1,1 @@
+"""`noiseloom gates` and `regate`: scores looked at, and thresholds changed afterwards."""

@@ -1,0 +1,1 @@
+"""`noiseloom evaluate`: the lift test."""

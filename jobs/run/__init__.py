@@ -1,0 +1,1 @@
+"""`noiseloom run`: plan, run, publish, record."""

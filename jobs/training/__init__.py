@@ -1,0 +1,1 @@
+"""`noiseloom train` and `quality`: models made, and what they are worth."""

@@ -1,0 +1,1 @@
+"""`noiseloom verify`: the index against the shards, and samples made again."""

@@ -1,0 +1,1 @@
+"""A run on Ray Data: its graph and pools, and what travels between them."""

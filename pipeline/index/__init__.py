@@ -1,0 +1,1 @@
+"""The index: its files, conditions on its rows, and what is told of them."""

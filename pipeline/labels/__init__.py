@@ -1,0 +1,1 @@
+"""Labels: their files, their repair, and the geometry of boxes and masks."""

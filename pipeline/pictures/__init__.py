@@ -1,0 +1,1 @@
+"""Pictures for people: labels drawn, and contact sheets."""

@@ -1,0 +1,1 @@
+"""Where bytes are: folders and object stores, their errors, and trying again."""
