@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from pydantic import BaseModel, ValidationError
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -25,12 +24,18 @@ from rich.text import Text
 
 from pipeline.index.files import PENDING, READERS, published_runs, sink_errors, sink_there
 from pipeline.sink.progress import mlflow_link
+from pipeline.sink.run_files import (
+    RUNS,
+    PlanOutline,
+    RunRecord,
+    plan_path,
+    record_path,
+    run_file_if_sound,
+)
 from pipeline.sink.slots import given_up, owners, read_slots
 from pipeline.storage.store import Store
 from schemas.errors import SinkError
 
-RUNS: Final = "runs"
-PLAN_END: Final = ".plan.json"
 COLUMNS: Final = (
     "finished",
     "run",
@@ -106,67 +111,13 @@ def nights(store: Store) -> list[Night]:
     return [*sorted(done, key=lambda night: (night.finished, night.run)), *open_]
 
 
-class _Counts(BaseModel):
-    attempted: int
-    kept: int
-    rejected: int
-    failed: int
-
-
-class _Cost(BaseModel):
-    samples: int
-    seconds: float
-    gpu_seconds: float
-
-
-class _Verdict(BaseModel):
-    verdict: str
-
-
-class _Mlflow(BaseModel):
-    run: str | None = None
-    uri: str | None = None
-
-
-class _Named(BaseModel):
-    run: str
-
-
-class _Record(BaseModel):
-    counts: _Counts
-    finished: str
-    cost: _Cost | None = None
-    verdict: _Verdict | None = None
-    mlflow: _Mlflow = _Mlflow()
-    regate: _Named | None = None
-    follows: _Named | None = None
-
-
-class _Chunk(BaseModel):
-    id: str
-    copies: tuple[int, ...] | None = None
-
-
-class _Plan(BaseModel):
-    chunks: tuple[_Chunk, ...]
-
-    @property
-    def due(self) -> set[str]:
-        """The chunks of which there is something to make."""
-        return {chunk.id for chunk in self.chunks if chunk.copies is None or any(chunk.copies)}
-
-
 def _finished(store: Store, run: str) -> Night:
-    path = f"{RUNS}/{run}.json"
-    with sink_errors(store):
-        data = store.read(path)
-    try:
-        record = _Record.model_validate_json(data)
-    except ValidationError:
+    record = run_file_if_sound(store, record_path(run), RunRecord)
+    if record is None:
         return Night("-", run, _kind(run), "its record cannot be read")
     counts, cost = record.counts, record.cost
     return Night(
-        finished=record.finished,
+        finished=record.finished.isoformat(),
         run=run,
         kind="gates" if record.regate else "follows" if record.follows else _kind(run),
         samples="-" if cost is None else f"{cost.samples}",
@@ -193,11 +144,10 @@ def _open(
     """A run without a record: killed, refused, at work, or taken over by others."""
     if run in published:
         return Night("-", run, _kind(run), "published, its record is missing: start it again")
-    try:
-        with sink_errors(store):
-            due = _Plan.model_validate_json(store.read(f"{RUNS}/{run}{PLAN_END}")).due
-    except (FileNotFoundError, ValidationError):
+    plan = run_file_if_sound(store, plan_path(run), PlanOutline)
+    if plan is None:
         return Night("-", run, _kind(run), "unfinished, its plan cannot be read")
+    due = plan.due().keys()
     left = {chunk for chunk in due if chunk not in owner}
     if due and not left:
         last = next(one for one in reversed(owner.values()) if one in {owner[c] for c in due})

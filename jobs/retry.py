@@ -27,8 +27,8 @@ from rich.console import Console
 
 from jobs.run.augment import augment_plan
 from jobs.run.plan import Retry, RunPlan
+from jobs.run.plan_file import PlanFile
 from jobs.run.record import record_exists
-from jobs.verify.audit import PlanFile, read_run_file
 from pipeline.index.files import (
     index_batches,
     published_runs,
@@ -41,6 +41,7 @@ from pipeline.model_check import check_models, digests
 from pipeline.recipe import FullRecipe
 from pipeline.sink.publication import current_runs
 from pipeline.sink.quarantine import path_in_sink
+from pipeline.sink.run_files import plan_path, run_file_if_sound
 from pipeline.source.plan import Chunk, scan_shard
 from pipeline.storage.store import Store
 from schemas.errors import ModelError, SinkError
@@ -88,7 +89,7 @@ def _families(store: Store, run: str | None) -> Iterator[_Family]:
     if run is not None and run not in names:
         there = ", ".join(names) or "none"
         raise SinkError(f"{store.url}: no run {run} is published; there are: {there}")
-    plans = {name: read_run_file(store, f"runs/{name}.plan.json", PlanFile) for name in names}
+    plans = {name: run_file_if_sound(store, plan_path(name), PlanFile) for name in names}
     regated = {name: plan.origin for name, plan in plans.items() if plan and plan.origin}
     run = regated.get(run or "", run)
     plans = {name: plan for name, plan in plans.items() if name not in regated}

@@ -27,6 +27,7 @@ from jobs.run.verdict import RunVerdict, verdicts_on
 from pipeline.index.files import read_index, sink_there
 from pipeline.pictures.sheet import Pair, before_after, readable
 from pipeline.sink.publication import current_runs
+from pipeline.sink.run_files import plan_path
 from pipeline.source.plan import Chunk, read_chunk
 from pipeline.source.shards import scan_shard
 from pipeline.storage.store import Store
@@ -70,7 +71,7 @@ class _Plan:
 
 def _plan(store: Store, run: str) -> _Plan:
     """From the plan that the sink keeps."""
-    path = f"runs/{run}.plan.json"
+    path = plan_path(run)
     try:
         recipe = json.loads(store.read(path))["recipe"]
     except OSError as error:

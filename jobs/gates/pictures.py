@@ -14,12 +14,13 @@ from typing import Final
 
 from PIL import Image
 
+from jobs.run.plan_file import PlanFile
 from jobs.run.sheet import written
-from jobs.verify.audit import PlanFile, read_run_file
 from pipeline.index.files import rows_at, sink_errors
 from pipeline.pictures.overlay import PALETTE, Look, draw
 from pipeline.pictures.sheet import Pair, readable, same_levels
 from pipeline.sink.quarantine import path_in_sink
+from pipeline.sink.run_files import plan_path, run_file_if_sound
 from pipeline.source.plan import Chunk, read_chunk
 from pipeline.source.shards import Scan, scan_shard
 from pipeline.storage.store import Store
@@ -71,7 +72,7 @@ class Gallery:
 
     def plan(self, run: str) -> PlanFile | None:
         if run not in self.plans:
-            self.plans[run] = read_run_file(self.store, f"runs/{run}.plan.json", PlanFile)
+            self.plans[run] = run_file_if_sound(self.store, plan_path(run), PlanFile)
         return self.plans[run]
 
     def _source(self, row: IndexRow, plan: PlanFile) -> Sample | None:

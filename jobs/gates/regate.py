@@ -31,10 +31,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jobs.run.record import record_exists, record_path, versions
+from jobs.run.plan_file import PlanFile, Regate
+from jobs.run.record import record_exists, versions
 from jobs.stopping import stoppable
 from jobs.tracking.run import deliver_waiting, ended, open_tracker
-from jobs.verify.audit import PlanFile, Regate, read_run_file
 from pipeline.index.croissant import describe
 from pipeline.index.files import (
     index_batches,
@@ -54,6 +54,7 @@ from pipeline.regate import (
 )
 from pipeline.sink.claim import wait_for_gc
 from pipeline.sink.publication import current_runs, publish_again
+from pipeline.sink.run_files import plan_path, record_path, run_file_if_sound
 from pipeline.sink.slots import read_slots, slot_of
 from pipeline.storage.store import Store
 from schemas.errors import RunError, SinkError
@@ -132,14 +133,14 @@ def _origins(store: Store, run: str) -> Iterator[_Origin]:
 
 def _plan(store: Store, run: str) -> PlanFile:
     path = _plan_path(run)
-    plan = read_run_file(store, path, PlanFile)
+    plan = run_file_if_sound(store, path, PlanFile)
     if plan is None:
         raise SinkError(f"{store.at(path)}: the plan of the run cannot be read")
     return plan
 
 
 def _plan_path(run: str) -> str:
-    return f"runs/{run}.plan.json"
+    return plan_path(run)
 
 
 def _done(store: Store, origin: _Origin, gates: GatesFile, console: Console) -> bool:

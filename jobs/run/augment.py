@@ -27,6 +27,7 @@ from jobs.run.fingerprints import make_fingerprints
 from jobs.run.follow import follow, to_follow
 from jobs.run.live import Pace, Tally, live_view
 from jobs.run.plan import RunPlan, check_recipe, make_plan, write_plan
+from jobs.run.plan_file import PlanFile
 from jobs.run.prompts import prompt_table, prompts_said
 from jobs.run.record import Cost, record_exists, spent_in, versions, write_record
 from jobs.run.sample_check import check_samples
@@ -38,7 +39,6 @@ from jobs.run.unrecorded import record_unrecorded, unrecorded
 from jobs.run.verdict import check_not_refused, verdict_of
 from jobs.stopping import stoppable
 from jobs.tracking.run import Tracker, deliver_waiting, tracked
-from jobs.verify.audit import PlanFile, read_run_file
 from pipeline.chain.attempts import excuse
 from pipeline.flow.fingerprinting import journal_of
 from pipeline.index.croissant import describe
@@ -48,6 +48,7 @@ from pipeline.recipe import FullRecipe
 from pipeline.sink.adoption import adopt, drop_adopted
 from pipeline.sink.made import keep_made
 from pipeline.sink.publication import committed, publish, unmade
+from pipeline.sink.run_files import plan_path, run_file_if_sound
 from pipeline.sink.slots import slots_taken
 from pipeline.sink.turns import Turn, turn
 from pipeline.source.plan import Chunk
@@ -158,7 +159,7 @@ def _augment(planned: RunPlan, mine: Turn, console: Console) -> None:
 
 def _alike(planned: RunPlan, other: str) -> bool:
     """Whether another run's copies are to the bit what this one's would be."""
-    theirs = read_run_file(planned.store, f"runs/{other}.plan.json", PlanFile)
+    theirs = run_file_if_sound(planned.store, plan_path(other), PlanFile)
     if theirs is None or theirs.known != planned.known:
         return False
     return not planned.models or is_long(theirs.attempts) == is_long(planned.attempts)

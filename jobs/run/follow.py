@@ -20,8 +20,8 @@ from typing import Final
 from rich.console import Console
 
 from jobs.run.plan import RunPlan
-from jobs.run.record import record_path, versions
-from jobs.verify.audit import Follows
+from jobs.run.plan_file import Follows
+from jobs.run.record import versions
 from pipeline.index.croissant import describe
 from pipeline.index.files import index_batches, sink_errors
 from pipeline.sink.deletions import (
@@ -33,6 +33,7 @@ from pipeline.sink.deletions import (
     supersede,
 )
 from pipeline.sink.made import known_of
+from pipeline.sink.run_files import plan_path, record_path
 from pipeline.sink.slots import read_slots
 from pipeline.source.shards import HARMLESS
 from pipeline.storage.store import Store
@@ -78,10 +79,10 @@ def follow(planned: RunPlan, console: Console) -> None:
 
 def _write_plan(store: Store, one: Follower, night: str) -> None:
     with sink_errors(store):
-        plan: dict[str, object] = json.loads(store.read(f"runs/{one.base}.plan.json"))
+        plan: dict[str, object] = json.loads(store.read(plan_path(one.base)))
     plan.pop("regate", None)
     follows = Follows(run=one.origin, base=one.base, night=night).model_dump()
-    _create(store, f"runs/{one.run}.plan.json", {**plan, "run": one.run, "follows": follows})
+    _create(store, plan_path(one.run), {**plan, "run": one.run, "follows": follows})
 
 
 def write_follows_record(store: Store, run: str, follows: Follows) -> None:

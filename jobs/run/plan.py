@@ -26,6 +26,7 @@ from pipeline.sink.adoption import committed_elsewhere
 from pipeline.sink.claim import wait_for_gc
 from pipeline.sink.made import Made, Usual, keep_made, without_made
 from pipeline.sink.publication import committed
+from pipeline.sink.run_files import plan_path
 from pipeline.sink.slots import read_slots, slot_of, slots_taken
 from pipeline.source.packed import copies_of
 from pipeline.source.plan import Chunk, Shard, ShardFinding, plan
@@ -111,7 +112,7 @@ class RunPlan:
     @property
     def path(self) -> str:
         """Where the sink keeps this plan."""
-        return f"runs/{self.run}.plan.json"
+        return plan_path(self.run)
 
     def recipe_text(self) -> str:
         """The recipe as the user wrote it; for a retry, as its run's plan names it."""

@@ -19,6 +19,7 @@ from jobs.run.stages import stage_records
 from jobs.run.verdict import RunVerdict
 from pipeline.index.files import sink_errors
 from pipeline.recipe import FullRecipe
+from pipeline.sink.run_files import record_path
 from pipeline.sink.turns import Spent
 from pipeline.stages import stages_of
 from pipeline.storage.secrets import without_secrets
@@ -55,11 +56,6 @@ def spent_in(recipe: FullRecipe, stages: Sequence[float]) -> Spent:
 def versions() -> dict[str, str]:
     """What shapes the output besides recipe and models."""
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
-
-
-def record_path(run: str) -> str:
-    """Where a finished run's record is."""
-    return f"runs/{run}.json"
 
 
 def record_exists(store: Store, run: str) -> bool:

@@ -15,11 +15,11 @@ from jobs.run.counts import Counts, counted
 from jobs.run.live import Pace
 from jobs.run.plan import RunPlan
 from jobs.run.rare import rare_table
-from jobs.run.record import record_path
 from jobs.run.sheet import sheet_path
 from jobs.tracking.run import look_command
 from pipeline.index.files import published_path
 from pipeline.recipe import FullRecipe
+from pipeline.sink.run_files import record_path
 from pipeline.source.shards import ShardFinding
 from pipeline.storage.secrets import without_secrets
 

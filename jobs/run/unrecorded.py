@@ -17,9 +17,10 @@ from rich.console import Console
 
 from jobs.run.counts import count_run
 from jobs.run.follow import write_follows_record
-from jobs.run.record import counts_record, record_path
-from jobs.verify.audit import Follows
+from jobs.run.plan_file import Follows
+from jobs.run.record import counts_record
 from pipeline.index.files import index_batches, published_runs, sink_errors
+from pipeline.sink.run_files import plan_path, record_path
 from pipeline.sink.turns import Spent, Turn
 from pipeline.storage.store import Store
 
@@ -45,7 +46,7 @@ def record_unrecorded(store: Store, recipe: str, mine: Turn, console: Console) -
         says = f"{run}: a start that was killed had published it; now it has its record"
         console.print(says, highlight=False, soft_wrap=True)
         with sink_errors(store):
-            plan: dict[str, Any] = json.loads(store.read(f"runs/{run}.plan.json"))
+            plan: dict[str, Any] = json.loads(store.read(plan_path(run)))
         if "follows" in plan:
             write_follows_record(store, run, Follows.model_validate(plan["follows"]))
             continue

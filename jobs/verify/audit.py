@@ -13,29 +13,21 @@ Every check yields findings and goes on: one damaged file does not hide another.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
-from typing import Final, TypeVar
+from typing import Final
 
 import pyarrow as pa
-from pydantic import BaseModel, ValidationError
 
-from jobs.run.plan import Retry
-from jobs.run.record import record_path
-from pipeline.gates import AnyGate
-from pipeline.recipe import FullRecipe
+from jobs.run.plan_file import Follows, PlanFile, Regate
 from pipeline.regate import judged_again
+from pipeline.sink.run_files import Outcomes, RunRecord, plan_path, record_path
 from pipeline.sink.slots import Slot
-from pipeline.storage.store import Store
 from schemas.index import IndexRow, rows_to_table, table_to_rows
-from schemas.recipe import Tracking
 
 NOTES: Final = frozenset({"unreferenced_shard", "run_unfinished"})
-
-FileT = TypeVar("FileT", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -52,84 +44,6 @@ class Finding:
         return self.slug in NOTES
 
 
-class PlannedChunk(BaseModel):
-    """One chunk in a plan file."""
-
-    id: str
-    samples: int
-    copies: tuple[int, ...] | None = None
-
-    def attempts(self, copies: int) -> int:
-        """How many copies were planned; `copies` is the recipe's."""
-        return self.samples * copies if self.copies is None else sum(self.copies)
-
-
-class PlannedShard(BaseModel):
-    """One source shard in a plan file, by its URL and its content."""
-
-    url: str
-    content: str
-
-
-class Regate(BaseModel):
-    """What makes a run a regated one: whose rows it holds, and the gates that judged them again."""
-
-    run: str
-    gates: tuple[AnyGate, ...]
-
-
-class Follows(BaseModel):
-    """What makes a run one without samples that are gone: whose rows it holds, of which night it
-    is, and the run that it was taken from, the origin or that under other gates.
-    """
-
-    run: str
-    base: str
-    night: str
-
-
-class PlanFile(BaseModel):
-    """What is needed of `runs/<run>.plan.json`."""
-
-    digest: str
-    recipe: FullRecipe
-    models: dict[str, str]
-    chunks: tuple[PlannedChunk, ...]
-    source: tuple[PlannedShard, ...] = ()
-    tracking: Tracking = Tracking(uri=None)
-    retry: Retry | None = None
-    known: tuple[str, ...] = ()
-    regate: Regate | None = None
-    follows: Follows | None = None
-
-    @property
-    def origin(self) -> str | None:
-        """The run whose rows these are; None where the run made its copies itself."""
-        of = self.regate or self.follows
-        return None if of is None else of.run
-
-    @property
-    def attempts(self) -> int:
-        """Copies of all samples together."""
-        return sum(chunk.attempts(self.recipe.copies) for chunk in self.chunks)
-
-
-class StatusCounts(BaseModel):
-    """Copies by what became of them."""
-
-    attempted: int
-    kept: int
-    rejected: int
-    failed: int
-
-
-class RecordFile(BaseModel):
-    """What is needed of `runs/<run>.json`."""
-
-    counts: StatusCounts
-    versions: dict[str, str] = {}
-
-
 @dataclass(frozen=True)
 class Run:
     """One run in a sink, as far as it can be read."""
@@ -138,7 +52,7 @@ class Run:
     published: bool
     rows: tuple[IndexRow, ...]
     plan: PlanFile | None
-    record: RecordFile | None
+    record: RunRecord | None
 
     @property
     def regate(self) -> Regate | None:
@@ -156,18 +70,10 @@ class Run:
         return None if self.plan is None else self.plan.origin
 
 
-def read_run_file(store: Store, path: str, model: type[FileT]) -> FileT | None:
-    """A JSON file below `runs/`; None where it is missing or is something else."""
-    try:
-        return model.model_validate(json.loads(store.read(path)))
-    except (OSError, ValueError, ValidationError):
-        return None
-
-
 def check_run(run: Run, published_chunks: frozenset[str]) -> Iterator[Finding]:
     """Conservation: the rows of a run against its plan and its record."""
     if run.plan is None:
-        yield Finding(run.name, "no_plan", f"runs/{run.name}.plan.json cannot be read")
+        yield Finding(run.name, "no_plan", f"{plan_path(run.name)} cannot be read")
     elif run.follows is None:
         yield from _check_chunks(run, run.plan, published_chunks)
     seen = Counter((row.chunk, row.source_key, row.copy) for row in run.rows)
@@ -186,16 +92,14 @@ def check_run(run: Run, published_chunks: frozenset[str]) -> Iterator[Finding]:
         yield Finding(run.name, "counts_differ", detail)
 
 
-def status_counts(rows: Sequence[IndexRow]) -> StatusCounts:
+def status_counts(rows: Sequence[IndexRow]) -> Outcomes:
     """Copies by status."""
     count = Counter(row.status for row in rows)
-    return StatusCounts(
-        attempted=len(rows), kept=count["kept"], rejected=count["rejected"], failed=count["failed"]
-    )
+    return Outcomes(kept=count["kept"], rejected=count["rejected"], failed=count["failed"])
 
 
-def _told(counts: StatusCounts) -> str:
-    return ", ".join(f"{name} {n}" for name, n in counts.model_dump().items())
+def _told(counts: Outcomes) -> str:
+    return ", ".join(f"{name} {n}" for name, n in asdict(counts).items())
 
 
 def _check_chunks(run: Run, plan: PlanFile, published: frozenset[str]) -> Iterator[Finding]:

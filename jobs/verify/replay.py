@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from jobs.run.plan_file import PlanFile
 from jobs.run.record import versions
-from jobs.verify.audit import Finding, PlanFile, Run
+from jobs.verify.audit import Finding, Run
 from pipeline.chain.weave import RunContext, WovenCopy, weave_chunk
 from pipeline.codec import decode_image
 from pipeline.known.images import Known, load_known

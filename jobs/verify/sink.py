@@ -18,23 +18,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from jobs.run.record import record_path
+from jobs.run.plan_file import PlanFile
 from jobs.verify.audit import (
     Finding,
-    PlanFile,
-    RecordFile,
     Run,
     check_follows,
     check_order,
     check_regate,
     check_run,
-    read_run_file,
     status_counts,
 )
 from jobs.verify.replay import Replayer, spread
 from jobs.verify.tars import check_quarantine, check_quarantined, check_shard
 from pipeline.index.files import pending_runs, published_runs, read_index, sink_there
 from pipeline.sink.commit import TARS
+from pipeline.sink.run_files import RunRecord, plan_path, record_path, run_file_if_sound
 from pipeline.sink.slots import Slot, read_slots, superseded
 from pipeline.storage.store import Store
 from schemas.errors import SinkError
@@ -95,8 +93,8 @@ def _read_runs(store: Store) -> tuple[list[Run], list[Slot], list[Finding]]:
         except SinkError as error:
             findings.append(Finding(name, "unreadable_index", str(error)))
             continue
-        plan = read_run_file(store, f"runs/{name}.plan.json", PlanFile)
-        record = read_run_file(store, record_path(name), RecordFile)
+        plan = run_file_if_sound(store, plan_path(name), PlanFile)
+        record = run_file_if_sound(store, record_path(name), RunRecord)
         runs.append(Run(name, name in published, tuple(rows), plan, record))
     chunks = frozenset(row.chunk for run in runs if run.published for row in run.rows)
     by_name = {run.name: run for run in runs}

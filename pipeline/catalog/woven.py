@@ -21,6 +21,7 @@ from pipeline.index.arrow_numpy import to_numpy
 from pipeline.index.conditions import Where, held
 from pipeline.index.files import index_batches, published_runs, sink_errors, sink_there
 from pipeline.index.where import parse
+from pipeline.sink.run_files import plan_path
 from pipeline.storage.store import Store
 from schemas.errors import SinkError
 from schemas.recipe import Source
@@ -133,7 +134,7 @@ def _agreed(store: Store, runs: Sequence[str]) -> Source:
 
 
 def _layout(store: Store, run: str) -> Source:
-    path = f"runs/{run}.plan.json"
+    path = plan_path(run)
     try:
         source = json.loads(store.read(path))["recipe"]["source"]
         told = {name: source[name] for name in ("labels", "segmentation", "classes", "seg_classes")}

@@ -20,6 +20,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.diffusion.folder import CONFIG_FILE
+from pipeline.sink.run_files import plan_path
 from pipeline.storage.store import Store
 from schemas.errors import SinkError
 from schemas.models import AnyModel, NativeModel
@@ -55,7 +56,7 @@ def seen_by(models: Mapping[str, AnyModel]) -> Iterator[Seen]:
 
 def models_of_run(sink: str, run: str) -> dict[str, AnyModel]:
     """The models that a published run was made with, as its plan names them."""
-    store, path = Store(sink), f"runs/{run}.plan.json"
+    store, path = Store(sink), plan_path(run)
     try:
         plan = json.loads(store.read(path))
         return _MODELS.validate_python(plan["recipe"].get("models", {}))

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, ValidationError
 
 from pipeline.index.files import (
     PENDING,
@@ -26,12 +25,18 @@ from pipeline.index.files import (
     read_table,
     sink_errors,
 )
+from pipeline.sink.run_files import (
+    PLAN_END,
+    RUNS,
+    Outcomes,
+    PlanOutline,
+    RunRecord,
+    plan_path,
+    read_run_file,
+    record_path,
+)
 from pipeline.sink.slots import given_up, owners, read_slots
 from pipeline.storage.store import Store
-from schemas.errors import SinkError
-
-RUNS: Final = "runs"
-PLAN_END: Final = ".plan.json"
 
 READ_AT_MOST: Final = 2000
 """Committed chunks whose rows are read; a request each."""
@@ -50,24 +55,6 @@ others have published them."""
 
 
 @dataclass(frozen=True)
-class Counts:
-    """What became of copies."""
-
-    kept: int = 0
-    rejected: int = 0
-    failed: int = 0
-
-    @property
-    def attempted(self) -> int:
-        """All of them."""
-        return self.kept + self.rejected + self.failed
-
-    def times(self, factor: float) -> Counts:
-        """As many, of so many times as many copies."""
-        return Counts(*(round(n * factor) for n in (self.kept, self.rejected, self.failed)))
-
-
-@dataclass(frozen=True)
 class Progress:
     """One run. `chunks` and `copies` are what is planned, None where no plan can be read; of them
     `committed` and `counts` are there. `estimated`: the counts are taken from a part. `rate`, in
@@ -81,7 +68,7 @@ class Progress:
     chunks: int | None
     copies: int | None
     committed: int
-    counts: Counts
+    counts: Outcomes
     estimated: bool = False
     rate: float | None = None
     changed: datetime | None = None
@@ -123,56 +110,6 @@ def mlflow_link(uri: str | None, mlflow_run: str | None) -> str | None:
     return f"{uri.rstrip('/')}/#/runs/{mlflow_run}" if server else f"{uri} {mlflow_run}"
 
 
-class _PlannedChunk(BaseModel):
-    id: str
-    samples: int
-    copies: tuple[int, ...] | None = None
-
-
-class _Tracking(BaseModel):
-    uri: str | None = None
-
-
-class _Plan(BaseModel):
-    recipe: dict[str, Any]
-    chunks: tuple[_PlannedChunk, ...]
-    tracking: _Tracking = _Tracking()
-
-    def due(self) -> dict[str, int]:
-        """The copies of each chunk of which any are planned: others made all of the rest before."""
-        each = int(self.recipe.get("copies", 1))
-        copies = {
-            chunk.id: chunk.samples * each if chunk.copies is None else sum(chunk.copies)
-            for chunk in self.chunks
-        }
-        return {chunk: many for chunk, many in copies.items() if many}
-
-
-class _Counted(BaseModel):
-    kept: int
-    rejected: int
-    failed: int
-
-
-class _Session(BaseModel):
-    images: int
-    seconds: float
-
-
-class _Mlflow(BaseModel):
-    run: str | None = None
-
-
-class _Record(BaseModel):
-    counts: _Counted
-    finished: datetime
-    last_session: _Session | None = None
-    mlflow: _Mlflow = _Mlflow()
-
-
-ModelT = TypeVar("ModelT", bound=BaseModel)
-
-
 def _pending(store: Store) -> dict[str, dict[str, datetime]]:
     """The committed chunks of every run under way, and when each was committed."""
     found: dict[str, dict[str, datetime]] = {}
@@ -183,18 +120,6 @@ def _pending(store: Store) -> dict[str, dict[str, datetime]]:
     return found
 
 
-def _read(store: Store, path: str, model: type[ModelT]) -> ModelT | None:
-    """None where there is no such file; SinkError where it is something else."""
-    try:
-        return model.model_validate_json(store.read(path))
-    except FileNotFoundError:
-        return None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise SinkError(f"{store.at(path)}: not as noiseloom writes it: {place}") from None
-
-
 def _of(
     store: Store,
     run: str,
@@ -202,8 +127,8 @@ def _of(
     owner: Mapping[str, str],
     published: set[str],
 ) -> Progress:
-    plan = _read(store, f"{RUNS}/{run}{PLAN_END}", _Plan)
-    record = _read(store, f"{RUNS}/{run}.json", _Record)
+    plan = read_run_file(store, plan_path(run), PlanOutline)
+    record = read_run_file(store, record_path(run), RunRecord)
     if record is not None:
         return _finished(run, plan, record)
     if run in published:
@@ -212,10 +137,9 @@ def _of(
     return _under_way(store, run, plan, pending, owner)
 
 
-def _finished(run: str, plan: _Plan | None, record: _Record) -> Progress:
+def _finished(run: str, plan: PlanOutline | None, record: RunRecord) -> Progress:
     session = record.last_session
-    counted = record.counts
-    ended = _ended(run, plan, Counts(counted.kept, counted.rejected, counted.failed))
+    ended = _ended(run, plan, record.counts)
     uri = plan.tracking.uri if plan else None
     return replace(
         ended,
@@ -225,7 +149,7 @@ def _finished(run: str, plan: _Plan | None, record: _Record) -> Progress:
     )
 
 
-def _ended(run: str, plan: _Plan | None, counts: Counts) -> Progress:
+def _ended(run: str, plan: PlanOutline | None, counts: Outcomes) -> Progress:
     """Published: all chunks are done, by this run or, before it, by another."""
     chunks = None if plan is None else len(plan.due())
     uri = plan.tracking.uri if plan else None
@@ -244,7 +168,7 @@ def _ended(run: str, plan: _Plan | None, counts: Counts) -> Progress:
 def _under_way(
     store: Store,
     run: str,
-    plan: _Plan | None,
+    plan: PlanOutline | None,
     pending: Mapping[str, datetime],
     owner: Mapping[str, str],
 ) -> Progress:
@@ -300,7 +224,7 @@ def _spread(chunks: Sequence[str], most: int) -> list[str]:
     return [chunks[i * len(chunks) // most] for i in range(most)]
 
 
-def _rows(store: Store, run: str, chunks: Sequence[str]) -> Counts:
+def _rows(store: Store, run: str, chunks: Sequence[str]) -> Outcomes:
     def statuses(chunk: str) -> pa.ChunkedArray | None:
         try:
             return read_table(store, pending_path(run, chunk), ["status"])["status"]
@@ -312,9 +236,9 @@ def _rows(store: Store, run: str, chunks: Sequence[str]) -> Counts:
     return _counts(column for column in columns if column is not None)
 
 
-def _counts(columns: Iterable[pa.Array | pa.ChunkedArray]) -> Counts:
+def _counts(columns: Iterable[pa.Array | pa.ChunkedArray]) -> Outcomes:
     found = {"kept": 0, "rejected": 0, "failed": 0}
     for column in columns:
         for entry in column.value_counts().to_pylist():
             found[entry["values"]] += entry["counts"]
-    return Counts(**found)
+    return Outcomes(**found)

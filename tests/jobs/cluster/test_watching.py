@@ -16,7 +16,8 @@ from jobs.cluster.follow import follow_job, logs
 from jobs.cluster.status import Line, is_sink, print_lines, sink_lines, status
 from jobs.cluster.stop import stop
 from jobs.run.plan import RunPlan, write_plan
-from pipeline.sink.progress import Counts, Progress
+from pipeline.sink.progress import Progress
+from pipeline.sink.run_files import Outcomes
 from tests.jobs.cluster.fake_jobs import FakeJobs
 from tests.jobs.sinks import planned_run
 
@@ -115,7 +116,7 @@ def progress(**changes: object) -> Progress:
         40,
         160,
         10,
-        Counts(30, 8, 2),
+        Outcomes(30, 8, 2),
         rate=2.0,
         changed=NOW - timedelta(seconds=65),
         mlflow="http://m/#/runs/a",

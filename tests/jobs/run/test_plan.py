@@ -14,10 +14,11 @@ from rich.console import Console
 from jobs.run.counts import check_conserved, counts_of
 from jobs.run.live import Pace
 from jobs.run.plan import RunPlan, make_plan, write_plan
-from jobs.run.record import Cost, record_path, write_record
+from jobs.run.record import Cost, write_record
 from jobs.run.sheet import sheet_path, write_sheet
 from jobs.run.summary import finding_lines, print_plan, print_summary
 from pipeline.index.files import index_file, published_path, read_index
+from pipeline.sink.run_files import record_path
 from pipeline.sink.slots import Slot, add_slot
 from pipeline.source.shards import ShardFinding
 from schemas.errors import RecipeError, RunError, SourceError

@@ -11,7 +11,8 @@ import pytest
 from jobs.run.plan import RunPlan, write_plan
 from pipeline.sink import progress
 from pipeline.sink.commit import commit_chunk
-from pipeline.sink.progress import Counts, mlflow_link, progress_of, runs_in
+from pipeline.sink.progress import mlflow_link, progress_of, runs_in
+from pipeline.sink.run_files import Outcomes
 from pipeline.storage.store import Store
 from schemas.errors import SinkError
 from tests.jobs.sinks import finish, planned_run, woven_chunks
@@ -68,7 +69,7 @@ def test_pace_and_time_left_are_of_the_chunks_committed(
     first, second = (attempted for _, _, attempted in made[1][:2])
     assert one.rate == second / 4
     assert one.left_s == (14 - first - second) / (second / 4)
-    assert one.counts == Counts(kept=first + second - 2, failed=2)  # the sample that is no image
+    assert one.counts == Outcomes(kept=first + second - 2, failed=2)  # the sample that is no image
     assert one.changed is not None and one.changed.timestamp() == 1004
 
 
@@ -110,7 +111,7 @@ def test_a_published_run_tells_what_its_record_holds(
     finish(planned)
     one = of(planned)
     assert (one.state, one.committed, one.chunks, one.left_s) == ("published", 3, 3, None)
-    assert one.counts == Counts(kept=12, failed=2)
+    assert one.counts == Outcomes(kept=12, failed=2)
     assert (one.rate, one.estimated) == (14.0, False)
     (Path(planned.recipe.sink) / f"runs/{planned.run}.json").unlink()  # killed before it was there
     again = of(planned)
