@@ -132,15 +132,11 @@ def _origins(store: Store, run: str) -> Iterator[_Origin]:
 
 
 def _plan(store: Store, run: str) -> PlanFile:
-    path = _plan_path(run)
+    path = plan_path(run)
     plan = run_file_if_sound(store, path, PlanFile)
     if plan is None:
         raise SinkError(f"{store.at(path)}: the plan of the run cannot be read")
     return plan
-
-
-def _plan_path(run: str) -> str:
-    return plan_path(run)
 
 
 def _done(store: Store, origin: _Origin, gates: GatesFile, console: Console) -> bool:
@@ -158,7 +154,7 @@ def _regate(
     """One run, from plan to record; a step may find itself done already."""
     run = origin.under(gates)
     slot_of(read_slots(store), run)  # it may be being given up
-    _create(store, _plan_path(run), _planned_again(store, origin, gates))
+    _create(store, plan_path(run), _planned_again(store, origin, gates))
     wait_for_gc(store)
     tracker = open_tracker(origin.plan.tracking, run, store, console)
     params = {"regate.run": origin.name, "regate.gates": gates.digest, "sink": store.url}
@@ -176,7 +172,7 @@ def _regate(
 def _planned_again(store: Store, origin: _Origin, gates: GatesFile) -> dict[str, object]:
     """The origin's plan, which says how samples are read and made, and what judged them again."""
     with sink_errors(store):
-        plan: dict[str, object] = json.loads(store.read(_plan_path(origin.name)))
+        plan: dict[str, object] = json.loads(store.read(plan_path(origin.name)))
     regated = Regate(run=origin.name, gates=gates.gates)
     return {**plan, "run": origin.under(gates), "regate": regated.model_dump(mode="json")}
 
