@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from safetensors import SafetensorError, safe_open
+
 from schemas.errors import ModelError
 
 PICKLES: Final = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".npy", ".npz")
@@ -42,3 +44,8 @@ def check_safetensors(path: Path, what: str) -> None:
         head = file.read(9)
     if len(head) < 9 or head[8:9] != b"{":
         raise ModelError(f"{path}: is called .safetensors and is none; {what} must be one")
+    try:
+        with safe_open(path, framework="numpy"):  # reads the header, and compares the sizes
+            pass
+    except SafetensorError as error:
+        raise ModelError(f"{path}: {what} are not whole: {error}; copy the file again") from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline.adapters.files import digest_of_files
+from pipeline.adapters.files import check_safetensors, digest_of_files
 from pipeline.diffusion.folder import CONFIG_FILE, VAE_FILES, VAE_FOLDER, WEIGHTS_FILE
 from pipeline.model import Job, Model, ModelCard
 from schemas.errors import ModelError
@@ -47,6 +47,7 @@ def describe(spec: NativeModel) -> ModelCard:
                 f"{path.absolute()}: no such file; "
                 "a native model is a folder made by `noiseloom train`"
             )
+    check_safetensors(weights_file, "the weights")
     config = _read_config(config_file)
     files = [config_file, weights_file]
     if config.latent is not None:
