@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,11 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     assert done.stderr.strip() == "[]"
     for command in ("run", "preview", "verify", "show", "gc", "retry", "train"):
         assert command in done.stdout
+
+
+def test_it_says_its_version_and_helps_in_short(tmp_path: Path) -> None:
+    assert noiseloom("--version", cwd=tmp_path).stdout == f"noiseloom {version('noiseloom')}\n"
+    assert "--dry-run" in noiseloom("run", "-h", cwd=tmp_path).stdout
 
 
 def test_a_dry_run_prints_the_plan_and_the_digest_and_writes_nothing(recipe: Path) -> None:
