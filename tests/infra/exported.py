@@ -26,7 +26,7 @@ from jobs import ray_session
 from jobs.run.augment import augment
 from pipeline.metering import METRICS
 
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 180.0
 """After the run, for what is not exported yet: nothing is late but on a machine that stalls."""
 
 

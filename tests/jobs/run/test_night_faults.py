@@ -187,7 +187,7 @@ def test_a_sample_whose_neighbours_changed_is_not_said_to_come_out_otherwise(pla
     plain.run()
     assert set(plain.made.values()) == {1}
     said = io.StringIO()
-    verify(plain.store.url, 100, Console(file=said, width=200))
+    verify(plain.store.url, 100, Console(file=said, width=500))
     assert "replay_impossible 4" in said.getvalue(), said.getvalue()
     assert "a.tar: has changed, and an op looks at other samples of it" in said.getvalue()
 
