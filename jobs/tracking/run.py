@@ -5,7 +5,7 @@
     tags         the verdict that publishing asked for
 
 MLflow never holds a run up, and loses nothing of it: what is recorded is plain values
-(`tracking_records`), which a thread carries over (`courier`, `mlflow_runs`); what MLflow does not
+(`records`), which a thread carries over (`courier`, `mlflow_runs`); what MLflow does not
 take is kept in the sink (`outbox`) until the next command that reaches it. At its end a run waits
 25 s for it at most. Secrets do not get there: they are cut out of every record
 (`pipeline/storage/secrets.py`).

@@ -1,5 +1,5 @@
 """What `noiseloom verify` checks of the runs in a sink: their files, and that nothing is lost or
-twice. What it checks of the tars is in `audit_tars`.
+twice. What it checks of the tars is in `tars.py`.
 
 Every check yields findings and goes on: one damaged file does not hide another. Slugs:
 
