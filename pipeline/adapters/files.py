@@ -48,4 +48,6 @@ def check_safetensors(path: Path, what: str) -> None:
         with safe_open(path, framework="numpy"):  # reads the header, and compares the sizes
             pass
     except SafetensorError as error:
-        raise ModelError(f"{path}: {what} are not whole: {error}; copy the file again") from None
+        raise ModelError(
+            f"{path}: {what} are not safetensors, or damaged: {error}; copy the file again"
+        ) from None

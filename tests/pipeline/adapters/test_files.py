@@ -20,7 +20,9 @@ def test_weights_that_were_cut_short_are_told_before_a_run(tmp_path: Path) -> No
     assert describe(NativeModel(native=str(folder))).does
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(ModelError, match=r"model.safetensors: the weights are not whole: .*again"):
+    with pytest.raises(
+        ModelError, match=r"model.safetensors: the weights are not safetensors, or damaged: .*again"
+    ):
         describe(NativeModel(native=str(folder)))
 
 
@@ -30,7 +32,7 @@ def test_weights_that_were_cut_short_are_told_before_a_run(tmp_path: Path) -> No
         ("net.pth", b"", "files are pickles"),
         ("net.onnx", b"", "must be a .safetensors file"),
         ("net.safetensors", b"PK\3\4 a zip", "is none"),
-        ("net.safetensors", b"\xff\0\0\0\0\0\0\0{", "are not whole"),
+        ("net.safetensors", b"\xff\0\0\0\0\0\0\0{", "or damaged"),
     ],
 )
 def test_what_is_no_safetensors_file_is_said(
