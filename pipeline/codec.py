@@ -32,13 +32,13 @@ from pipeline.images.encoding import encode_ids, encode_image, encode_png
 from pipeline.images.formats import Picture, load, read_picture
 from pipeline.images.orientation import stored_size, upright
 from pipeline.images.png import PngHeader, check_rows, is_png, png_header
-from pipeline.labels.files import Labels, Rules, labelled_size, labels_json, read_labels
+from pipeline.labels.files import Labels, Rules, labelled_size, labels_json, read_labels, read_names
 from pipeline.source.plan import EncodedSample
 from schemas.errors import SampleError
 from schemas.recipe import Output, Source
 from schemas.sample import IGNORE_ID, ByteArray, ImageArray, Lineage, Sample
 
-__all__ = ["decode", "decode_image", "encode", "encode_png"]
+__all__ = ["check_members", "decode", "decode_image", "encode", "encode_png"]
 
 LOSSLESS: Final = Output()
 
@@ -65,6 +65,20 @@ def decode(encoded: EncodedSample, source: Source) -> Sample:
     if not sized and is_png(encoded.image):
         check_rows(encoded.image)
     return sample
+
+
+def check_members(encoded: EncodedSample, source: Source) -> None:
+    """What shows of a sample without a decoder: members, and the classes of its labels. SampleError
+    as `decode` raises it.
+    """
+    if encoded.problem is not None:
+        raise SampleError(*encoded.problem)
+    if source.labels is not None:
+        data = _there(encoded.labels, "missing_labels", source.labels, "labels")
+        read_names(data, Rules(source.classes, source.repair))
+    if source.segmentation is not None:
+        suffix = source.segmentation
+        _there(encoded.segmentation, "missing_segmentation", suffix, "segmentation")
 
 
 def encode(sample: Sample, source: Source, output: Output = LOSSLESS) -> dict[str, bytes]:

@@ -40,6 +40,7 @@ from jobs.run.verdict import check_not_refused, verdict_of
 from jobs.stopping import stoppable
 from jobs.tracking.run import Tracker, deliver_waiting, tracked
 from pipeline.chain.attempts import excuse
+from pipeline.codec import decode
 from pipeline.flow.fingerprinting import journal_of
 from pipeline.index.croissant import describe
 from pipeline.index.files import pending_runs, published_path, published_runs
@@ -66,7 +67,7 @@ def dry_run(path: str | Path, console: Console) -> None:
     """Validates everything, prints the plan and the digest; loads no model and writes nothing."""
     with console.status(CHECKING):
         planned = make_plan(path, console)
-        failing = check_samples(planned)
+        failing = check_samples(planned, decode)
         said = prompts_said(planned)
     done = committed(planned.store, planned.run)
     print_plan(planned, done, console)

@@ -3,21 +3,28 @@
 A recipe for another dataset, classes by other names, maps with more ids: the file alone does not
 show such a mistake, and every copy would fail. Where all samples that are looked at fail for one
 such reason, it is said before anything starts. A bad sample among good ones fails alone, later.
+
+A dry run decodes them. A run looks at members and labels alone: an image may take the process that
+decodes it with it, and this one is the driver (`pipeline/chain/attempts.py` is for workers).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 from jobs.run.plan import RunPlan
-from pipeline.codec import decode
+from pipeline.codec import check_members
 from pipeline.labels.strict_json import read_object
 from pipeline.problems import listed
 from pipeline.source.plan import Chunk, EncodedSample, SampleRef, Shard, read_chunk
 from schemas.errors import RecipeError, SampleError
+from schemas.recipe import Source
+
+Look = Callable[[EncodedSample, Source], object]
+"""Raises SampleError where something is wrong with a sample."""
 
 LOOKED_AT: Final = 5
 """Samples: the first ones of as many shards. In a packed shard nothing has to be skipped."""
@@ -42,11 +49,11 @@ class _Failed:
     error: SampleError
 
 
-def check_samples(planned: RunPlan) -> list[str]:
+def check_samples(planned: RunPlan, look: Look = check_members) -> list[str]:
     """What is wrong with the samples that were looked at, a line each. RecipeError where `source:`
     does not fit any of them, unless the budget lets all copies fail.
     """
-    seen = list(_looked_at(planned))
+    seen = list(_looked_at(planned, look))
     failed = [one for one in seen if isinstance(one, _Failed)]
     slugs = {one.error.slug for one in failed}
     told = [f"{one.sample.key}: {one.error}" for one in failed]
@@ -59,12 +66,12 @@ def check_samples(planned: RunPlan) -> list[str]:
     return told
 
 
-def _looked_at(planned: RunPlan) -> Iterator[EncodedSample | _Failed]:
+def _looked_at(planned: RunPlan, look: Look) -> Iterator[EncodedSample | _Failed]:
     source = planned.recipe.source
     for shard, ref in islice(_first(planned), LOOKED_AT):
         (encoded,) = read_chunk(Chunk(shard, 0, (ref,), "looked at"), source)
         try:
-            decode(encoded, source)
+            look(encoded, source)
         except SampleError as error:
             yield _Failed(encoded, error)
         else:

@@ -9,6 +9,7 @@ import pytest
 
 from jobs.run.plan import make_plan
 from jobs.run.sample_check import LOOKED_AT, check_samples
+from pipeline.codec import decode
 from schemas.errors import RecipeError
 from tests.jobs.cli.test_main import noiseloom
 from tests.jobs.sinks import planned_run
@@ -25,7 +26,7 @@ def changed(tmp_path: Path) -> Changed:
         (tmp_path / "train-0.tar").unlink()
         assert old in file.read_text()
         file.write_text(file.read_text().replace(old, new))
-        return check_samples(make_plan(file))
+        return check_samples(make_plan(file), decode)
 
     return check
 
@@ -58,12 +59,17 @@ def test_who_lets_all_copies_fail_is_not_stopped(changed: Changed) -> None:
 
 def test_one_bad_sample_is_told_and_stops_nothing(tmp_path: Path) -> None:
     file = planned_run(tmp_path).file
-    told = check_samples(make_plan(file))
+    told = check_samples(make_plan(file), decode)
     assert 1 == len(told) < LOOKED_AT
     assert told[0].startswith("s00: unknown_format")
     done = noiseloom("run", "--dry-run", str(file), cwd=tmp_path)
     assert done.returncode == 0
     assert f"a sample that will fail: {told[0]}" in done.stderr
+
+
+def test_a_run_decodes_nothing_before_its_workers_do(tmp_path: Path) -> None:
+    """An image may take the process with it that decodes it: that must not be the driver."""
+    assert check_samples(make_plan(planned_run(tmp_path).file)) == []  # of which one is no image
 
 
 def test_a_run_with_a_recipe_for_other_data_starts_nothing(tmp_path: Path) -> None:
