@@ -29,6 +29,9 @@ from pipeline.metering import METRICS
 PATIENCE_S: Final = 180.0
 """After the run, for what is not exported yet: nothing is late but on a machine that stalls."""
 
+AGENT_S: Final = 25.0
+STARTS: Final = 5
+
 
 def main(recipe: Path, out: Path) -> None:
     often = {"RAY_metrics_report_interval_ms": "1000"}  # Ray's least; its own is 10 s
@@ -46,23 +49,40 @@ def main(recipe: Path, out: Path) -> None:
 
 @contextmanager
 def exporting(num_cpus: int | None) -> Iterator[str]:
-    """Ray is up, and this is where its agent is."""
+    """Ray is up, and this is where its agent is. A process of Ray asks for the agent for half a
+    minute after its start, and exports nothing where that is not up by then: on a machine that
+    stalls it is started again.
+    """
     import ray
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    ray.init(
-        address="local",
-        num_cpus=num_cpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        _metrics_export_port=port,
-    )
+    for _ in range(STARTS):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = int(free.getsockname()[1])
+        ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            _metrics_export_port=port,
+        )
+        try:
+            address = f"http://{ray.util.get_node_ip_address()}:{port}/metrics"
+            if until(lambda at=address: answers(at), AGENT_S):
+                yield address
+                return
+        finally:
+            ray.shutdown()
+    raise RuntimeError(f"the agent of Ray did not come up in {AGENT_S} s, {STARTS} times")
+
+
+def answers(address: str) -> bool:
+    """Whether the agent is up."""
     try:
-        yield f"http://{ray.util.get_node_ip_address()}:{port}/metrics"
-    finally:
-        ray.shutdown()
+        with urlopen(address, timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -104,10 +124,12 @@ class Said:
         return any(line.startswith(name) for line in list(self.lines))
 
 
-def until(there: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not there() and time.monotonic() < end:
+def until(there: Callable[[], object], seconds: float = PATIENCE_S) -> bool:
+    """Waits for it; whether it came."""
+    end = time.monotonic() + seconds
+    while not (came := bool(there())) and time.monotonic() < end:
         time.sleep(0.5)
+    return came
 
 
 def run_out_of_memory() -> None:

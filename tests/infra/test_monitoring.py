@@ -66,7 +66,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         cwd=place,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         check=True,
-        timeout=300,
+        timeout=600,
     )
     return exported(out.read_text())
 
