@@ -101,7 +101,7 @@ def _families(store: Store, run: str | None) -> Iterator[_Family]:
     base = wanted.retry.run if wanted is not None and wanted.retry is not None else run
     for name, plan in plans.items():
         if plan is None and base in (None, name):
-            raise SinkError(f"{store.at(f'runs/{name}.plan.json')}: cannot be read")
+            raise SinkError(f"{store.at(plan_path(name))}: cannot be read")
         if plan is not None and plan.retry is None and base in (None, name):
             yield _Family(name, plan, known.get(name, {}))
 

@@ -25,6 +25,7 @@ from pipeline.model import Models
 from pipeline.model_check import check_models, digests
 from pipeline.recipe import FullRecipe, needs_peers
 from pipeline.sink.quarantine import path_in_sink
+from pipeline.sink.run_files import plan_path
 from pipeline.source.plan import Chunk, EncodedSample, around, read_chunk
 from pipeline.source.shards import Scan, scan_shard
 from pipeline.stages import devices_of, load_models_of
@@ -81,7 +82,7 @@ class Replayer:
     def _made(self, row: IndexRow) -> WovenCopy:
         plan = self.runs[row.run].plan
         if plan is None:
-            raise ReplayError(f"runs/{row.run}.plan.json cannot be read")
+            raise ReplayError(f"{plan_path(row.run)} cannot be read")
         models = self._models_of(row, plan)
         encoded = self._source(row, plan)
         context = RunContext(row.run, row.recipe, row.chunk, self._known_of(row, plan))

@@ -41,13 +41,10 @@ from pipeline.sink.claim import alive
 from pipeline.sink.commit import TARS
 from pipeline.sink.old_beats import old_beats
 from pipeline.sink.publication import ATTEMPTS, drop
+from pipeline.sink.run_files import PLAN_END, RUNS, plan_path, record_path
 from pipeline.sink.slots import Slot, add_slot, given_up, owners, read_slots, slot_of
 from pipeline.storage.store import Store
 from schemas.errors import SinkError
-
-PLANS: Final = "runs"
-PLAN_END: Final = ".plan.json"
-
 
 _TEMPORARY: Final = re.compile(r"#(\d+)\d{6}$")
 """How `pipeline.storage.local_files` names what is not yet whole: the process, and a serial number.
@@ -131,7 +128,7 @@ def survey(store: Store, now: datetime, without: str | None = None) -> Survey:
             **dict.fromkeys(_old_beats(store, open_runs, published, now), "beats of dead starts"),
         }
         for run in plans.keys() & leaving:
-            kinds[f"{PLANS}/{run}{PLAN_END}"] = "plans of runs given up"
+            kinds[plan_path(run)] = "plans of runs given up"
         with ThreadPoolExecutor(READERS) as pool:
             sizes = pool.map(lambda path: _size(store, path), kinds)
             leftovers = [
@@ -178,7 +175,7 @@ def finish_giving_up(store: Store) -> None:
     """
     with sink_errors(store):
         while leaving := sorted(given_up(slots := read_slots(store))):
-            store.delete(f"{PLANS}/{leaving[0]}{PLAN_END}")
+            store.delete(plan_path(leaving[0]))
             drop(store, leaving[0])
             add_slot(store, slots, Slot(run=leaving[0], event="cleared"))
 
@@ -203,11 +200,11 @@ def _plans(store: Store) -> dict[str, frozenset[str] | None]:
     """The chunks of every planned run of which it makes any copy; None where the plan cannot be
     read.
     """
-    names = [name for name in store.entries(PLANS) if name.endswith(PLAN_END)]
+    names = [name for name in store.entries(RUNS) if name.endswith(PLAN_END)]
 
     def chunks(name: str) -> frozenset[str] | None:
         try:
-            plan = _Plan.model_validate_json(store.read(f"{PLANS}/{name}"))
+            plan = _Plan.model_validate_json(store.read(f"{RUNS}/{name}"))
         except (FileNotFoundError, ValidationError):
             return None
         due = (one for one in plan.chunks if one.copies is None or any(one.copies))
@@ -247,7 +244,7 @@ def _old_beats(
     going = {run.name for run in open_runs if not run.over}
 
     def needed(run: str) -> bool:
-        unrecorded = run in published and not store.exists(f"{PLANS}/{run}.json")
+        unrecorded = run in published and not store.exists(record_path(run))
         return run in going or unrecorded
 
     return old_beats(store, needed, now)

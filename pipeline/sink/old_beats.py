@@ -16,13 +16,12 @@ another one does not wait for it, and they lose nothing but time.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
 
-from pipeline.sink.turns import FOLDER, Beat, beats
+from pipeline.sink.turns import FOLDER, Beat, beats, said
 from pipeline.storage.store import Store
 
 SILENT: Final = timedelta(days=7)
@@ -36,16 +35,8 @@ def old_beats(store: Store, needed: Callable[[str], bool], now: datetime) -> Ite
     for folder, files in groupby(sorted(times), lambda path: path.rpartition("/")[0]):
         paths, last = list(files), beats(store, folder)
         if all(one.gone or now - times.get(one.path, now) > SILENT for one in last):
-            gone = [one for one in last if not needed(_run_of(store, one))]
+            gone = [one for one in last if not needed(said(store, one)[0])]
             yield from (path for one in gone for path in paths if _of(one, path, folder))
-
-
-def _run_of(store: Store, beat: Beat) -> str:
-    """The run that a start worked on, "" where it never came to one."""
-    try:
-        return str(json.loads(store.read(beat.path))["run"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def _of(beat: Beat, path: str, folder: str) -> bool:

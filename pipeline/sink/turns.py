@@ -159,14 +159,15 @@ class Turn:
 
     def _spent_on(self, runs: Collection[str], own: Spent) -> Spent:
         its = [one for one in beats(self._store, self._folder) if one.session != self._me]
-        return sum((spent for run, spent in map(self._said, its) if run in runs), own)
+        told = (said(self._store, one) for one in its)
+        return sum((spent for run, spent in told if run in runs), own)
 
     def finish(self) -> None:
         """The run has its record: what its starts have said is forgotten."""
         self._over.set()
         its = [one for one in beats(self._store, self._folder) if one.session != self._me]
         done = {*self._runs, ""}  # and of those that had not come to a run
-        paths = [one.path for one in its if one.gone and self._said(one)[0] in done]
+        paths = [one.path for one in its if one.gone and said(self._store, one)[0] in done]
         with self._beating, sink_errors(self._store):
             self._store.delete_many([*paths, self._path])
             self._path = ""
@@ -226,13 +227,15 @@ class Turn:
     def _may_begin(self, others: list[Beat]) -> bool:
         return all(one.waits and self._me < one.session for one in others)
 
-    def _said(self, beat: Beat) -> tuple[str, Spent]:
-        with sink_errors(self._store):
-            try:
-                said = json.loads(self._store.read(beat.path))
-                return str(said["run"]), Spent(float(said["seconds"]), float(said["gpu_seconds"]))
-            except (FileNotFoundError, ValueError, KeyError, TypeError):
-                return "", Spent()
+
+def said(store: Store, beat: Beat) -> tuple[str, Spent]:
+    """The run that a start works on, "" where it has not come to one, and what it has spent."""
+    with sink_errors(store):
+        try:
+            told = json.loads(store.read(beat.path))
+            return str(told["run"]), Spent(float(told["seconds"]), float(told["gpu_seconds"]))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return "", Spent()
 
 
 def beats(store: Store, folder: str) -> list[Beat]:
